@@ -1,0 +1,188 @@
+//! The HTTP API as a client: of `fluidcloud up` or `fluidcloud broker` on this host.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use fluidcloud_proto::event::Notice;
+use fluidcloud_proto::failure::Code;
+use fluidcloud_proto::ids::RelocationId;
+use fluidcloud_proto::status::{RelocationStatus, StatusDocument};
+use reqwest::{Method, Response, StatusCode};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use crate::fault::{Exit, Fault};
+
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// The server gives a sign of life more often than that.
+const EVENT_WITHIN: Duration = Duration::from_secs(30);
+/// A longer line in the event stream is not one of ours.
+const EVENT_BYTES_MAX: usize = 8 << 20;
+
+#[derive(Clone, Debug)]
+pub struct Api {
+    base: String,
+    client: reqwest::Client,
+}
+
+/// Why there is no answer to use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ApiError {
+    /// Nobody answers; may be tried again.
+    Silent(Fault),
+    /// No such relocation, or not yet.
+    Unknown(Fault),
+    Refused(Fault),
+}
+
+impl From<ApiError> for Fault {
+    fn from(error: ApiError) -> Self {
+        match error {
+            ApiError::Silent(fault) | ApiError::Unknown(fault) | ApiError::Refused(fault) => fault,
+        }
+    }
+}
+
+/// A problem document, as far as we read it.
+#[derive(Debug, Deserialize)]
+struct Problem {
+    detail: String,
+    #[serde(default)]
+    code: Option<Code>,
+    #[serde(default)]
+    remedy: String,
+}
+
+impl Api {
+    pub fn new(listen: SocketAddr) -> Result<Self, Fault> {
+        let client = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_WITHIN).build();
+        let client = client.map_err(|error| Fault::failed(format!("cannot use HTTP: {error}"), ""))?;
+        Ok(Self { base: format!("http://{listen}"), client })
+    }
+
+    pub fn base(&self) -> &str {
+        &self.base
+    }
+
+    pub async fn status(&self) -> Result<StatusDocument, ApiError> {
+        self.read(self.call(Method::GET, "/v1/status", None).await?).await
+    }
+
+    pub async fn relocation(&self, id: RelocationId) -> Result<RelocationStatus, ApiError> {
+        self.read(self.call(Method::GET, &format!("/v1/relocations/{id}"), None).await?).await
+    }
+
+    /// Only publishes.
+    pub async fn submit(&self, request: Vec<u8>) -> Result<(), ApiError> {
+        self.call(Method::POST, "/v1/relocations", Some(request)).await.map(drop)
+    }
+
+    pub async fn cancel(&self, id: RelocationId) -> Result<(), ApiError> {
+        self.call(Method::POST, &format!("/v1/relocations/{id}/cancel"), None).await.map(drop)
+    }
+
+    pub async fn retry(&self, id: RelocationId) -> Result<(), ApiError> {
+        self.call(Method::POST, &format!("/v1/relocations/{id}/retry"), None).await.map(drop)
+    }
+
+    /// Notices from the moment this returns; with `recent`, those kept come first.
+    pub async fn events(&self, follow: bool, recent: bool) -> Result<Events, ApiError> {
+        let url = format!("{}/v1/events?follow={follow}&recent={recent}", self.base);
+        let response = self.client.get(url).send().await.map_err(|error| self.silent(&error))?;
+        Ok(Events { response: accepted(response).await?, pending: Vec::new() })
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Response, ApiError> {
+        let mut request = self.client.request(method, format!("{}{path}", self.base)).timeout(ANSWER_WITHIN);
+        if let Some(body) = body {
+            request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
+        }
+        accepted(request.send().await.map_err(|error| self.silent(&error))?).await
+    }
+
+    async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, ApiError> {
+        let body = response.bytes().await.map_err(|error| self.silent(&error))?;
+        serde_json::from_slice(&body).map_err(|error| {
+            let what = format!("the answer of {} is not understood: {error}", self.base);
+            ApiError::Refused(Fault::failed(
+                what,
+                "see that it is FluidCloud, and of the version of this command",
+            ))
+        })
+    }
+
+    fn silent(&self, error: &reqwest::Error) -> ApiError {
+        let mut cause: &dyn std::error::Error = error;
+        while let Some(deeper) = cause.source() {
+            cause = deeper;
+        }
+        ApiError::Silent(Fault::unreachable(
+            format!("nothing answers at {} ({cause})", self.base),
+            "start `fluidcloud up` or `fluidcloud broker`, or set `http.listen` to where it listens",
+        ))
+    }
+}
+
+async fn accepted(response: Response) -> Result<Response, ApiError> {
+    let status = response.status();
+    if status.is_success() {
+        return Ok(response);
+    }
+    let body = response.bytes().await.unwrap_or_default();
+    let problem = serde_json::from_slice::<Problem>(&body).unwrap_or_else(|_| Problem {
+        detail: format!("the API answers {status}"),
+        code: None,
+        remedy: "see that it is FluidCloud that listens there".to_owned(),
+    });
+    let exit = match status {
+        StatusCode::BAD_REQUEST | StatusCode::NOT_FOUND | StatusCode::CONFLICT => Exit::Usage,
+        StatusCode::SERVICE_UNAVAILABLE => Exit::Unreachable,
+        _ => Exit::Failed,
+    };
+    let fault = Fault::new(exit, problem.detail, problem.remedy);
+    Err(match (status, problem.code) {
+        (_, Some(Code::UnknownRelocation)) => ApiError::Unknown(fault),
+        (StatusCode::SERVICE_UNAVAILABLE, _) => ApiError::Silent(fault),
+        _ => ApiError::Refused(fault),
+    })
+}
+
+/// A stream of notices.
+#[derive(Debug)]
+pub struct Events {
+    response: Response,
+    /// What came of a line that is not whole.
+    pending: Vec<u8>,
+}
+
+impl Events {
+    /// The next line; `None` when the stream has ended or was silent for long. Cancel-safe.
+    pub async fn next_line(&mut self) -> Option<String> {
+        loop {
+            if let Some(end) = self.pending.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.pending.drain(..=end).collect();
+                let line = String::from_utf8_lossy(&line).trim().to_owned();
+                if !line.is_empty() {
+                    return Some(line);
+                }
+                continue;
+            }
+            if self.pending.len() > EVENT_BYTES_MAX {
+                return None;
+            }
+            let chunk = tokio::time::timeout(EVENT_WITHIN, self.response.chunk()).await.ok()?.ok()??;
+            self.pending.extend_from_slice(&chunk);
+        }
+    }
+
+    /// The next notice that is understood.
+    pub async fn next(&mut self) -> Option<Notice> {
+        loop {
+            let line = self.next_line().await?;
+            if let Ok(notice) = serde_json::from_str(&line) {
+                return Some(notice);
+            }
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The command line.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, Subcommand, ValueEnum};
+use fluidcloud_proto::ids::{InstanceName, ProviderId, RelocationId, WorkerId};
+use fluidcloud_proto::plan::MigratorKind;
+
+const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or rolled back, 2 wrong usage, configuration or request, \
+3 stuck (a person must act), 4 canceled, 5 nobody answers in time.";
+
+/// Relocates cloud service instances from one provider to another.
+#[derive(Debug, Parser)]
+#[command(name = "fluidcloud", version, after_help = EXIT_CODES, disable_help_subcommand = true)]
+pub struct Args {
+    /// Configuration; ./fluidcloud.yaml, then /etc/fluidcloud/fluidcloud.yaml when left out.
+    #[arg(long, global = true, value_name = "FILE", env = "FLUIDCLOUD_CONFIG")]
+    pub config: Option<PathBuf>,
+    /// What is logged to standard error, such as `info` or `fluidcloud_conduit=debug,warn`.
+    #[arg(long, global = true, value_name = "FILTER", env = "RUST_LOG")]
+    pub log: Option<String>,
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "text")]
+    pub log_format: LogFormat,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Output {
+    #[default]
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run everything in this process: conduit, broker and workers, over memory or `bus.amqp`.
+    Up,
+    /// Run the conduit: accepts requests and drives relocations. Needs `bus.amqp`.
+    Conduit,
+    /// Run the broker: offers, workers and the HTTP API. Needs `bus.amqp`.
+    Broker(BrokerArgs),
+    /// Run a worker. Needs `bus.amqp`.
+    Migrator(MigratorArgs),
+    /// Show the configured providers and what is free there.
+    Providers(OutputArgs),
+    /// Show what runs at a provider, one instance of it, or the service of a request file, with the concerns
+    /// about moving it.
+    Inspect(InspectArgs),
+    /// Show what a relocation would do, without doing it: steps, bytes, estimated time.
+    Plan(PlanArgs),
+    /// Ask for a relocation.
+    Relocate(RelocateArgs),
+    /// Show relocations, workers, providers and queues, or one relocation.
+    Status(StatusArgs),
+    /// Undo a relocation and start the source again.
+    Cancel(CancelArgs),
+    /// Try a stuck relocation again, after its cause was removed.
+    Retry(RetryArgs),
+    /// Show what happened, one JSON object per line.
+    Events(EventsArgs),
+    /// Print the JSON Schema of a document.
+    Schema(SchemaArgs),
+}
+
+#[derive(Debug, clap::Args)]
+pub struct BrokerArgs {
+    /// Start no workers: all are started by hand.
+    #[arg(long)]
+    pub no_workers: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct MigratorArgs {
+    /// image, volume, rewrite; those of `workers.kinds` when left out.
+    pub kinds: Vec<MigratorKind>,
+    /// Providers at whose site it works; all configured ones when left out.
+    #[arg(long = "site", value_name = "SITE")]
+    pub sites: Vec<ProviderId>,
+    /// Tasks done at the same time.
+    #[arg(long)]
+    pub slots: Option<u32>,
+    /// The name it goes by; made new when left out.
+    #[arg(long, value_name = "ID")]
+    pub worker: Option<WorkerId>,
+    /// End when standard input is closed: whoever started it has died.
+    #[arg(long)]
+    pub die_with_stdin: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct OutputArgs {
+    #[arg(long, default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct InspectArgs {
+    /// A provider, or a request file.
+    #[arg(value_name = "PROVIDER|FILE")]
+    pub what: String,
+    pub instance: Option<InstanceName>,
+    #[arg(long, default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct PlanArgs {
+    /// The request, YAML or JSON; `-` for standard input.
+    pub file: PathBuf,
+    /// Try the rewrite rules on the running source, read-only, and show the diffs.
+    #[arg(long)]
+    pub rewrites: bool,
+    #[arg(long, default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RelocateArgs {
+    /// The request, YAML or JSON; `-` for standard input.
+    pub file: PathBuf,
+    /// Follow it to its end and print the report.
+    #[arg(long)]
+    pub wait: bool,
+    #[arg(long, default_value = "text")]
+    pub output: Output,
+    /// Stop waiting after so long, such as `90s`, `30m` or `2h`. The relocation goes on.
+    #[arg(long, value_parser = duration, requires = "wait")]
+    pub timeout: Option<Duration>,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct StatusArgs {
+    pub id: Option<RelocationId>,
+    /// Show it anew as it changes; with an id, until that relocation has ended.
+    #[arg(long)]
+    pub watch: bool,
+    #[arg(long, default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct CancelArgs {
+    pub id: RelocationId,
+    /// Wait until everything is undone and the source runs again.
+    #[arg(long)]
+    pub wait: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct RetryArgs {
+    pub id: RelocationId,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct EventsArgs {
+    /// Go on with what happens from now on.
+    #[arg(long)]
+    pub follow: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct SchemaArgs {
+    /// Which document; all names are listed when it is not known.
+    pub name: String,
+}
+
+fn duration(given: &str) -> Result<Duration, String> {
+    let (number, unit) = given.split_at(given.find(|c: char| !c.is_ascii_digit()).unwrap_or(given.len()));
+    let number: u64 = number.parse().map_err(|_| "use a number with s, m or h, such as 30m".to_owned())?;
+    let secs = match unit {
+        "" | "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(format!("unknown unit `{unit}`: use s, m or h, such as 30m")),
+    };
+    Ok(Duration::from_secs(number.saturating_mul(secs)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory;
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn durations_have_units() {
+        assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(duration("30m"), Ok(Duration::from_secs(1800)));
+        assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert!(duration("2 weeks").is_err());
+        assert!(duration("h").is_err());
+    }
+}

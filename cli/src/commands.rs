@@ -1,0 +1,47 @@
+//! One file per command. A command parses nothing and prints its own answer.
+
+mod broker;
+mod cancel;
+mod conduit;
+mod events;
+mod inspect;
+mod migrator;
+mod plan;
+mod providers;
+mod relocate;
+mod request;
+mod retry;
+mod roles;
+mod schema;
+mod status;
+mod up;
+
+use crate::args::{Args, Command};
+use crate::config;
+use crate::fault::Fault;
+use crate::logging;
+
+pub async fn run(args: Args) -> Result<(), Fault> {
+    let is_role =
+        matches!(args.command, Command::Up | Command::Conduit | Command::Broker(_) | Command::Migrator(_));
+    let default = if is_role { logging::ROLE } else { logging::COMMAND };
+    logging::start(args.log.as_deref(), default, args.log_format)?;
+    let file = args.config.as_deref();
+    let config = || config::load(file);
+    let client = || config::load_or_default(file);
+    match args.command {
+        Command::Up => Box::pin(up::run(&config()?)).await,
+        Command::Conduit => Box::pin(conduit::run(&config()?)).await,
+        Command::Broker(told) => Box::pin(broker::run(&config()?, &told, args.log_format)).await,
+        Command::Migrator(told) => Box::pin(migrator::run(&config()?, told)).await,
+        Command::Providers(told) => Box::pin(providers::run(&config()?, told.output)).await,
+        Command::Inspect(told) => Box::pin(inspect::run(&config()?, told)).await,
+        Command::Plan(told) => Box::pin(plan::run(&config()?, told)).await,
+        Command::Relocate(told) => Box::pin(relocate::run(&client()?, told)).await,
+        Command::Status(told) => Box::pin(status::run(&client()?, told)).await,
+        Command::Cancel(told) => Box::pin(cancel::run(&client()?, told)).await,
+        Command::Retry(told) => retry::run(&client()?, &told).await,
+        Command::Events(told) => events::run(&client()?, &told).await,
+        Command::Schema(told) => schema::run(&told.name),
+    }
+}

@@ -1,0 +1,70 @@
+//! `fluidcloud relocate FILE`: publishes the request, to RabbitMQ when it is configured, else to the HTTP API of
+//! `fluidcloud up`. With `--wait` it follows the relocation and ends with the report.
+
+use std::time::Duration;
+
+use fluidcloud_proto::bus::{Message, Queue};
+use fluidcloud_proto::request::RelocationRequest;
+use serde_json::json;
+
+use super::request;
+use crate::api::Api;
+use crate::args::{Output, RelocateArgs};
+use crate::bus;
+use crate::config::Config;
+use crate::fault::Fault;
+use crate::follow::{self, Follow, Listener};
+use crate::output;
+use crate::report;
+
+/// How long RabbitMQ may take to answer at first.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long RabbitMQ may take to confirm the request.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
+
+pub async fn run(config: &Config, told: RelocateArgs) -> Result<(), Fault> {
+    let request = request::read(&told.file)?;
+    let api = Api::new(config.http.listen)?;
+    // Before it is published, so that a refusal cannot be missed.
+    let heard = if told.wait { Some(Listener::start(&api, request.id).await) } else { None };
+    publish(config, &api, &request).await?;
+    let id = request.id;
+    match (told.output, told.wait) {
+        (Output::Text, _) => output::line(format!("relocation {id}"))?,
+        (Output::Json, false) => return output::json(&json!({ "id": id })),
+        (Output::Json, true) => output::remark(format!("relocation {id}")),
+    }
+    if !told.wait {
+        return Ok(());
+    }
+    let mut show = follow::show();
+    let follow = Follow { api: &api, id, timeout: told.timeout, heard };
+    let status = follow.to_the_end(show.as_mut()).await?;
+    let report = report::of(&status);
+    match told.output {
+        Output::Text => output::line(report::text(&report))?,
+        Output::Json => output::json(&report)?,
+    }
+    follow::verdict(status.phase).map_err(Fault::quiet)
+}
+
+async fn publish(config: &Config, api: &Api, request: &RelocationRequest) -> Result<(), Fault> {
+    let body = serde_json::to_vec(request).map_err(|error| {
+        Fault::failed(format!("cannot write the request as JSON: {error}"), "report this")
+    })?;
+    if config.amqp_url().is_none() {
+        return Ok(api.submit(body).await?);
+    }
+    let bus = bus::amqp(config, "relocate", CONNECT_WITHIN).await?;
+    match tokio::time::timeout(CONFIRM_WITHIN, bus.publish(&Queue::Requests, Message::new(body))).await {
+        Ok(published) => Ok(published?),
+        Err(_) => Err(Fault::unreachable(
+            format!(
+                "the bus did not confirm relocation {} within {} s",
+                request.id,
+                CONFIRM_WITHIN.as_secs()
+            ),
+            "see that RabbitMQ runs, then send the same file again, with this id in it",
+        )),
+    }
+}

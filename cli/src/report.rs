@@ -1,0 +1,142 @@
+//! The report of a relocation for people.
+
+use std::fmt::Write;
+
+use fluidcloud_proto::progress::TransferReport;
+use fluidcloud_proto::report::{CheckReport, Report, StepReport, TargetReport};
+use fluidcloud_proto::status::RelocationStatus;
+use fluidcloud_proto::topology::Severity;
+
+use crate::table::Table;
+use crate::units;
+
+/// The report in the status; when the conduit gave none, what the status itself tells.
+pub fn of(status: &RelocationStatus) -> Report {
+    status.report.clone().unwrap_or_else(|| Report {
+        id: status.id,
+        state: status.phase,
+        downtime_seconds: None,
+        steps: status
+            .steps
+            .iter()
+            .map(|step| StepReport {
+                name: step.id.to_string(),
+                seconds: step.seconds,
+                attempts: step.attempts,
+            })
+            .collect(),
+        transfers: Vec::new(),
+        target: None,
+        instances: Vec::new(),
+        folded: Vec::new(),
+        rewritten: Vec::new(),
+        adapted: Vec::new(),
+        checks: Vec::new(),
+        concerns: Vec::new(),
+        failure: status.failure.clone(),
+    })
+}
+
+/// Several lines, without the last line break.
+pub fn text(report: &Report) -> String {
+    let mut parts = vec![head(report), steps(&report.steps)];
+    if !report.transfers.is_empty() {
+        parts.push(transfers(&report.transfers));
+    }
+    parts.push(guests(report));
+    parts.push(checks(&report.checks));
+    parts.push(report.instances.iter().map(instance).collect::<Vec<_>>().join("\n"));
+    parts.push(concerns(report));
+    if let Some(failure) = &report.failure {
+        parts.push(format!("why: {}\nremedy: {}", failure.message, failure.remedy));
+    }
+    parts.retain(|part| !part.is_empty());
+    parts.join("\n\n")
+}
+
+fn head(report: &Report) -> String {
+    let mut head = format!("relocation {}: {:?}", report.id, report.state);
+    let took: f64 = report.steps.iter().map(|step| step.seconds).sum();
+    let _ = write!(head, "\nsum of all steps: {}", units::seconds(took));
+    if let Some(downtime) = report.downtime_seconds {
+        let _ = write!(head, ", downtime: {}", units::seconds(downtime));
+    }
+    head
+}
+
+fn steps(steps: &[StepReport]) -> String {
+    if steps.is_empty() {
+        return String::new();
+    }
+    let mut table = Table::new(&["STEP", "TIME", "ATTEMPTS"]);
+    for step in steps {
+        table.row([step.name.clone(), units::seconds(step.seconds), step.attempts.to_string()]);
+    }
+    table.to_string()
+}
+
+fn transfers(transfers: &[TransferReport]) -> String {
+    let header = ["DISK", "ON DISK", "READ", "ZERO", "REUSED", "ON WIRE", "TIME", "DIGEST", "BOTH ENDS"];
+    let mut table = Table::new(&header);
+    for transfer in transfers {
+        let digest: String = transfer.digest.chars().take(16).collect();
+        table.row([
+            transfer.disk.to_string(),
+            units::bytes(transfer.bytes_total),
+            units::bytes(transfer.bytes_read),
+            units::bytes(transfer.bytes_zero),
+            units::bytes(transfer.bytes_reused),
+            units::bytes(transfer.bytes_on_wire),
+            units::seconds(transfer.seconds),
+            digest,
+            if transfer.verified { "equal" } else { "NOT COMPARED" }.to_owned(),
+        ]);
+    }
+    table.to_string()
+}
+
+fn guests(report: &Report) -> String {
+    let folded = report.folded.iter().map(|folded| {
+        format!("folded into {}: {} entries, {}", folded.into, folded.entries, units::bytes(folded.bytes))
+    });
+    let rewritten =
+        report.rewritten.iter().map(|file| format!("rewritten {}: {} matches", file.file, file.matches));
+    let adapted = report.adapted.iter().map(|change| format!("adapted: {change}"));
+    folded.chain(rewritten).chain(adapted).collect::<Vec<_>>().join("\n")
+}
+
+fn checks(checks: &[CheckReport]) -> String {
+    let told = checks.iter().map(|check| {
+        let verdict = if check.passed { "passed" } else { "FAILED" };
+        let values = match (&check.before, &check.after) {
+            (Some(before), Some(after)) if before == after => format!(" ({after}, as before)"),
+            (Some(before), Some(after)) => format!(" ({before} before, {after} after)"),
+            (None, Some(after)) => format!(" ({after})"),
+            _ => String::new(),
+        };
+        format!("check {} at {}: {verdict}{values}", check.component, check.url)
+    });
+    told.collect::<Vec<_>>().join("\n")
+}
+
+fn instance(target: &TargetReport) -> String {
+    let addresses: Vec<String> = target.addresses.iter().map(ToString::to_string).collect();
+    let at = if addresses.is_empty() { String::new() } else { format!(" at {}", addresses.join(", ")) };
+    format!("{} runs as {} in {}{at}", target.component, target.instance, target.provider)
+}
+
+fn concerns(report: &Report) -> String {
+    let told = report.concerns.iter().map(|concern| {
+        let severity = severity(concern.severity);
+        format!("{severity}: {}: {}; {}", concern.subject, concern.message, concern.remedy)
+    });
+    told.collect::<Vec<_>>().join("\n")
+}
+
+pub fn severity(severity: Severity) -> &'static str {
+    match severity {
+        Severity::Information => "information",
+        Severity::Warning => "warning",
+        Severity::Critical => "critical",
+    }
+}

@@ -1,0 +1,187 @@
+//! The binary as a user meets it: what it says, where, and with which exit code.
+
+mod harness;
+
+use std::io::Read;
+use std::process::Stdio;
+
+use harness::{Lone, exit, stderr, stdout};
+use serde_json::Value;
+
+#[test]
+fn help_names_every_command_and_the_exit_codes() {
+    let told = Lone::new("").run(&["--help"]);
+    assert_eq!(exit(&told), 0);
+    let help = stdout(&told);
+    for command in [
+        "up",
+        "conduit",
+        "broker",
+        "migrator",
+        "providers",
+        "inspect",
+        "plan",
+        "relocate",
+        "status",
+        "cancel",
+        "retry",
+        "events",
+        "schema",
+    ] {
+        assert!(help.contains(&format!("\n  {command} ")), "{command} in {help}");
+    }
+    assert!(help.contains("5 nobody answers"), "{help}");
+}
+
+#[test]
+fn a_wrong_command_line_ends_with_2() {
+    let lone = Lone::new("");
+    for wrong in [
+        &["relocated"][..],
+        &["relocate"],
+        &["cancel", "not-an-id"],
+        &["migrator", "disk"],
+        &["relocate", "f", "--timeout", "5"],
+        &["relocate", "f", "--wait", "--timeout", "soon"],
+    ] {
+        let told = lone.run(wrong);
+        assert_eq!(exit(&told), 2, "{wrong:?}: {}", stderr(&told));
+        assert_eq!(stdout(&told), "", "{wrong:?}");
+    }
+}
+
+#[test]
+fn a_role_in_its_own_process_needs_rabbitmq_and_says_how() {
+    let lone = Lone::new("providers: []");
+    let told = lone.run(&["conduit"]);
+    assert_eq!(exit(&told), 2);
+    insta::assert_snapshot!(lone.error(&told), @"");
+    for role in [&["broker"][..], &["migrator", "image"]] {
+        let told = lone.run(role);
+        assert_eq!(exit(&told), 2);
+        assert!(stderr(&told).contains("fluidcloud up"), "{}", stderr(&told));
+    }
+}
+
+#[test]
+fn without_a_configuration_a_role_says_where_it_looked() {
+    let lone = Lone::new("");
+    std::fs::remove_file(lone.config()).unwrap();
+    let told = lone.run_bare(&["providers"]);
+    assert_eq!(exit(&told), 2);
+    insta::assert_snapshot!(lone.error(&told), @"");
+    let told = lone.run(&["status"]);
+    assert_eq!(exit(&told), 2, "a file that was named must be there");
+    insta::assert_snapshot!(lone.error(&told), @"");
+}
+
+#[test]
+fn where_nobody_listens_that_is_said_with_5() {
+    let lone = Lone::new("");
+    for command in [&["status"][..], &["events"], &["relocate", "request.yaml"]] {
+        lone.write("request.yaml", harness::REQUEST);
+        let told = lone.run(command);
+        assert_eq!(exit(&told), 5, "{command:?}: {}", stderr(&told));
+        assert_eq!(stdout(&told), "");
+        assert!(stderr(&told).contains("start `fluidcloud up`"), "{}", stderr(&told));
+    }
+}
+
+#[test]
+fn the_environment_stands_over_the_file() {
+    let lone = Lone::new("http: {listen: 127.0.0.1:1}");
+    let told = lone.command(&["status"]).env("FLUIDCLOUD__HTTP__LISTEN", "127.0.0.1:2").output().unwrap();
+    assert!(stderr(&told).contains("127.0.0.1:2 "), "{}", stderr(&told));
+    let told = lone.command(&["status"]).env("FLUIDCLOUD__HTTP__LISEN", "127.0.0.1:2").output().unwrap();
+    assert_eq!(exit(&told), 2);
+    assert!(stderr(&told).contains("lisen"), "{}", stderr(&told));
+}
+
+#[test]
+fn an_api_that_other_hosts_can_reach_is_refused() {
+    let lone = Lone::new(&format!("http: {{listen: '0.0.0.0:0'}}\nstate: s\n{}", harness::PROVIDERS));
+    let told = lone.run(&["up"]);
+    assert_eq!(exit(&told), 2);
+    insta::assert_snapshot!(lone.error(&told), @"");
+}
+
+#[test]
+fn a_wrong_request_is_refused_before_anybody_is_asked() {
+    let lone = Lone::new("");
+    let without_version = harness::REQUEST.replace("version: 1", "vision: 1");
+    for (name, text) in [
+        ("broken.yaml", "version: [1"),
+        ("list.yaml", "- 1"),
+        ("no-version.yaml", without_version.as_str()),
+        ("version.yaml", "version: 9"),
+        ("field.yaml", &format!("{}\nsurprise: 1", harness::REQUEST)),
+    ] {
+        lone.write(name, text);
+        let told = lone.run(&["relocate", name, "--wait", "--output", "json"]);
+        assert_eq!(exit(&told), 2, "{name}: {}", stderr(&told));
+        assert_eq!(stdout(&told), "", "{name}");
+        insta::assert_snapshot!(name, lone.error(&told));
+    }
+    let told = lone.run(&["relocate", "nowhere.yaml"]);
+    assert_eq!(exit(&told), 2);
+    insta::assert_snapshot!(lone.error(&told), @"");
+}
+
+#[test]
+fn a_provider_that_is_not_configured_is_named_with_the_remedy() {
+    let lone = Lone::new(harness::PROVIDERS);
+    let told = lone.run(&["inspect", "cloud-z"]);
+    assert_eq!(exit(&told), 2);
+    insta::assert_snapshot!(lone.error(&told), @"");
+    let told = lone.run(&["inspect", "cloud-a", "ghost"]);
+    assert_eq!(exit(&told), 2);
+    insta::assert_snapshot!(lone.error(&told), @"");
+    lone.write("r.yaml", &harness::REQUEST.replace("cloud-a", "cloud-z"));
+    let told = lone.run(&["plan", "r.yaml"]);
+    assert_eq!(exit(&told), 2);
+    insta::assert_snapshot!(lone.error(&told), @"");
+}
+
+#[test]
+fn providers_are_shown_as_a_table_and_as_json() {
+    let lone = Lone::new(harness::PROVIDERS);
+    let told = lone.run(&["providers"]);
+    assert_eq!(exit(&told), 0, "{}", stderr(&told));
+    insta::assert_snapshot!(stdout(&told), @"");
+    let told = lone.run(&["providers", "--output", "json"]);
+    let shown: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(shown[0]["id"], "cloud-a");
+    assert_eq!(shown[0]["reachable"], true);
+    assert_eq!(shown[0]["hardware"]["disk_bus"], "ide");
+}
+
+#[test]
+fn a_schema_is_json_and_an_unknown_one_lists_those_there_are() {
+    let lone = Lone::new("");
+    let told = lone.run(&["schema", "request"]);
+    assert_eq!(exit(&told), 0, "{}", stderr(&told));
+    let schema: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert!(schema["properties"]["service"].is_object(), "{schema}");
+    let told = lone.run(&["schema", "nonsense"]);
+    assert_eq!(exit(&told), 2);
+    assert!(stderr(&told).contains("request"), "{}", stderr(&told));
+}
+
+#[test]
+fn a_reader_that_goes_away_breaks_nothing() {
+    let lone = Lone::new("");
+    let mut child =
+        lone.command(&["schema", "request"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(141));
+    assert_eq!(said, "");
+}
+
+#[test]
+fn a_wrong_log_filter_is_refused() {
+    let told = Lone::new("").run(&["--log", "loud=very", "status"]);
+    assert_eq!(exit(&told), 2);
+    assert!(stderr(&told).contains("log filter"), "{}", stderr(&told));
+}

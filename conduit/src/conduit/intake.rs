@@ -1,0 +1,263 @@
+//! What comes in over the bus: requests, control, and events of workers and the broker. Each may come twice, late or
+//! out of order; what does not hold the lease it speaks for is refused and told to stop.
+
+use fluidcloud_proto::bus::Delivery;
+use fluidcloud_proto::command::{Control, WorkerCommand};
+use fluidcloud_proto::event::{Event, Notice};
+use fluidcloud_proto::failure::{Code, Failure};
+use fluidcloud_proto::ids::{RelocationId, WorkerId};
+use fluidcloud_proto::request::{RelocationRequest, from_json};
+use fluidcloud_proto::task::{Output, TaskKey};
+use tokio::time::Instant;
+
+use super::Error;
+use super::mouth::Sentence;
+use super::owner::{Held, Owner};
+use crate::relocation::{Cancel, Done, Fact, Relocation, Stage, State, moving, target_name};
+
+impl Owner {
+    pub(super) async fn requested(&mut self, delivery: Delivery) -> Result<(), Error> {
+        let body = &delivery.message.body;
+        let request = match from_json(body) {
+            Ok(request) => request,
+            Err(failure) => {
+                let id = id_in(body);
+                self.refuse(delivery, id, failure).await;
+                return Ok(());
+            }
+        };
+        let (id, digest) = (request.id, digest(&request));
+        match self.store.digest_of(id).await? {
+            Some(known) if known == digest => self.report_one(id).await?,
+            Some(_) => {
+                let message = format!("relocation {id} was requested before with another body");
+                let remedy = "give a new request an id of its own, or repeat the first one unchanged";
+                let failure = Failure::never(Code::ConflictingRequest, message, remedy);
+                self.refuse(delivery, Some(id), failure).await;
+                return Ok(());
+            }
+            None => {
+                let conflict = self.conflict(&request);
+                let mut facts = vec![Fact::Requested { request: Box::new(request), digest }];
+                facts.extend(conflict.map(|failure| Fact::Refused { failure }));
+                self.begin(id, facts).await?;
+            }
+        }
+        self.mouth.say(Sentence::Ack(delivery)).await;
+        Ok(())
+    }
+
+    /// To the dead-letter queue, and to whoever waits for it.
+    async fn refuse(&mut self, delivery: Delivery, id: Option<RelocationId>, failure: Failure) {
+        tracing::warn!(message = %delivery.message.id, %failure, "request refused");
+        let code = serde_json::to_value(failure.code).ok();
+        let code = code.as_ref().and_then(|code| code.as_str()).unwrap_or("refused").to_owned();
+        self.mouth.say(Sentence::Reject(delivery, format!("{code}: {failure}"))).await;
+        self.mouth.say(Sentence::Notice(Box::new(Notice::RequestRefused { id, failure }))).await;
+    }
+
+    /// One instance is moved by one relocation at a time, and two may not make the same name at one target.
+    fn conflict(&self, request: &RelocationRequest) -> Option<Failure> {
+        let from = &request.service.provider;
+        self.held.values().find_map(|held| {
+            let other = &held.state;
+            let clash = moving(request).find(|(_, wanted)| {
+                other.moving().any(|(_, theirs)| {
+                    let same_source = *from == other.request.service.provider && wanted.id == theirs.id;
+                    let their_target = other.target.as_ref().or(other.request.target.provider.as_ref());
+                    let moves_on = their_target == Some(from) && wanted.id == *target_name(theirs);
+                    let into_theirs = request.target.provider.as_ref().is_some_and(|to| {
+                        (their_target == Some(to) && target_name(wanted) == target_name(theirs))
+                            || (*to == other.request.service.provider && *target_name(wanted) == theirs.id)
+                    });
+                    same_source || moves_on || into_theirs
+                })
+            })?;
+            let message = format!("instance {} at {from} is part of relocation {}", clash.1.id, other.id);
+            let remedy = "wait until that one has ended, or cancel it";
+            Some(Failure::never(Code::ConflictingRequest, message, remedy))
+        })
+    }
+
+    pub(super) async fn control(&mut self, control: Control, delivery: Delivery) -> Result<(), Error> {
+        let (id, fact) = match control {
+            Control::Report => {
+                self.report_all().await;
+                self.mouth.say(Sentence::Ack(delivery)).await;
+                return Ok(());
+            }
+            Control::Cancel { relocation } => (relocation, Fact::CancelAsked),
+            Control::Retry { relocation } => (relocation, Fact::RetryAsked),
+        };
+        let Some(held) = self.held.get(&id) else {
+            return self.control_of_absent(id, delivery).await;
+        };
+        let applies = match fact {
+            Fact::CancelAsked => held.state.cancel == Cancel::NotAsked,
+            _ => matches!(held.state.stage, Stage::Stuck { .. }),
+        };
+        if applies {
+            if held.state.is_committed() {
+                let failure = past_no_return(id);
+                tracing::warn!(relocation = %id, %failure, "cancel refused");
+            }
+            self.record(id, vec![fact]).await?;
+            self.settle(id).await?;
+        } else {
+            self.tell(id).await;
+        }
+        self.mouth.say(Sentence::Ack(delivery)).await;
+        Ok(())
+    }
+
+    async fn control_of_absent(&mut self, id: RelocationId, delivery: Delivery) -> Result<(), Error> {
+        if self.store.digest_of(id).await?.is_some() {
+            tracing::info!(relocation = %id, "has ended; the order changes nothing");
+            self.report_one(id).await?;
+            self.mouth.say(Sentence::Ack(delivery)).await;
+        } else {
+            let reason = format!("unknown_relocation: there is no relocation {id}; see `fluidcloud status`");
+            tracing::warn!(%reason, "order refused");
+            self.mouth.say(Sentence::Reject(delivery, reason)).await;
+        }
+        Ok(())
+    }
+
+    async fn report_all(&mut self) {
+        let mut shown: Vec<_> = self.past.statuses().cloned().collect();
+        shown.extend(self.held.values().map(|held| self.show(held)));
+        for status in shown {
+            let notice = Notice::RelocationChanged { status: Box::new(status) };
+            self.mouth.say(Sentence::Notice(Box::new(notice))).await;
+        }
+    }
+
+    async fn report_one(&mut self, id: RelocationId) -> Result<(), Error> {
+        if self.held.contains_key(&id) {
+            self.tell(id).await;
+            return Ok(());
+        }
+        let status = match self.past.status(id) {
+            Some(status) => status.clone(),
+            // Older than what is kept at hand.
+            None => {
+                let log = self.store.load(id).await?;
+                self.show(&Held::new(Relocation::replay(id, &log).map_err(Error::Log)?))
+            }
+        };
+        let notice = Notice::RelocationChanged { status: Box::new(status) };
+        self.mouth.say(Sentence::Notice(Box::new(notice))).await;
+        Ok(())
+    }
+
+    pub(super) async fn event(&mut self, event: Event) -> Result<(), Error> {
+        match event {
+            Event::TaskClaimed { key, worker } => self.claimed(key, worker).await,
+            Event::TaskProgressed { key, worker, transfer } => {
+                if !self.leases.heard(&key, &worker, Instant::now()) {
+                    return self.stop(key, worker).await;
+                }
+                if let (Some(held), Some(transfer)) = (self.held.get_mut(&key.relocation), transfer) {
+                    held.progressed(key.step, transfer);
+                }
+                Ok(())
+            }
+            Event::TaskSucceeded { key, worker, output } => self.succeeded(key, worker, output).await,
+            Event::TaskFailed { key, worker, failure } => {
+                if !self.holds(&key, &worker) {
+                    return Ok(());
+                }
+                tracing::warn!(task = %key, %worker, %failure, "task failed");
+                let spent = self.held.get(&key.relocation).and_then(|held| held.spent(&key.step));
+                let fact = Fact::StepFailed { step: key.step, epoch: key.epoch, failure, spent };
+                self.record(key.relocation, vec![fact]).await?;
+                self.settle(key.relocation).await
+            }
+            Event::OffersMade { relocation, offers } => {
+                let choosing =
+                    self.held.get(&relocation).is_some_and(|held| held.state.stage == Stage::Choosing);
+                if choosing {
+                    self.record(relocation, vec![Fact::OffersMade { offers }]).await?;
+                    self.settle(relocation).await?;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// The lease is recorded before the worker may begin. Asked again by its holder, it is granted again.
+    async fn claimed(&mut self, key: TaskKey, worker: WorkerId) -> Result<(), Error> {
+        let free = self.held.get(&key.relocation).is_some_and(|held| {
+            matches!(held.state.stage, Stage::Forward { .. })
+                && held.state.step(&key.step).is_some_and(|step| {
+                    step.state == State::Issued && step.epoch == key.epoch && !step.by_conduit()
+                })
+        });
+        if free {
+            let fact =
+                Fact::StepLeased { step: key.step.clone(), epoch: key.epoch, worker: worker.clone() };
+            self.record(key.relocation, vec![fact]).await?;
+            self.settle(key.relocation).await?;
+        }
+        let going = self
+            .held
+            .get(&key.relocation)
+            .is_some_and(|held| matches!(held.state.stage, Stage::Forward { .. }));
+        let answer = if going && self.holds(&key, &worker) {
+            self.leases.heard(&key, &worker, Instant::now());
+            WorkerCommand::Granted { key }
+        } else {
+            WorkerCommand::Refused { key }
+        };
+        self.mouth.say(Sentence::ToWorker(worker, answer)).await;
+        Ok(())
+    }
+
+    async fn succeeded(&mut self, key: TaskKey, worker: WorkerId, output: Output) -> Result<(), Error> {
+        if !self.holds(&key, &worker) {
+            tracing::info!(task = %key, %worker, "an answer without a lease is refused");
+            return Ok(());
+        }
+        let output = Done::Migrated { output };
+        let fact = if output.fits(&key.step) {
+            Fact::StepDone { step: key.step, epoch: key.epoch, output }
+        } else {
+            let message = format!("worker {worker} answered `{}` with the result of another task", key.step);
+            let failure = Failure::never(Code::Internal, message, "see that all parts are of the same version");
+            Fact::StepFailed { step: key.step, epoch: key.epoch, failure, spent: None }
+        };
+        self.record(key.relocation, vec![fact]).await?;
+        self.settle(key.relocation).await
+    }
+
+    /// By the log: this worker holds this task under this epoch.
+    fn holds(&self, key: &TaskKey, worker: &WorkerId) -> bool {
+        self.held
+            .get(&key.relocation)
+            .and_then(|held| held.state.step(&key.step))
+            .is_some_and(|step| step.epoch == key.epoch && step.worker() == Some(worker))
+    }
+
+    /// It works on what it does not hold: somebody else does, or it is over.
+    async fn stop(&mut self, key: TaskKey, worker: WorkerId) -> Result<(), Error> {
+        tracing::info!(task = %key, %worker, "a worker without a lease is told to stop");
+        self.mouth.say(Sentence::ToWorker(worker, WorkerCommand::Abort { key })).await;
+        Ok(())
+    }
+}
+
+/// The same whatever the spelling of the document.
+pub(super) fn digest(request: &RelocationRequest) -> String {
+    let body = serde_json::to_vec(request).unwrap_or_default();
+    blake3::hash(&body).to_hex().to_string()
+}
+
+fn id_in(body: &[u8]) -> Option<RelocationId> {
+    let value: serde_json::Value = serde_json::from_slice(body).ok()?;
+    value.get("id")?.as_str()?.parse().ok()
+}
+
+fn past_no_return(id: RelocationId) -> Failure {
+    let message = format!("relocation {id} is committed and cannot be canceled");
+    Failure::never(Code::PastNoReturn, message, "relocate the service back, as a new relocation")
+}

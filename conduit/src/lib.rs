@@ -1,0 +1,18 @@
+//! What happens next in a relocation: the pure state machine over a log of facts, the plan, the stores of the log,
+//! leases, and the loop that drives all of it. The conduit owns the truth about a relocation; it moves no bytes
+//! and chooses no target, it asks those who do.
+
+pub mod conduit;
+mod lease;
+pub mod plan;
+pub mod relocation;
+pub mod report;
+pub mod runner;
+pub mod status;
+pub mod store;
+pub mod web;
+
+pub use conduit::{Clock, Conduit, ConduitOptions, Error};
+pub use plan::preview::{Preview, PreviewStep, Rate, dry_run, preview};
+pub use relocation::Relocation;
+pub use store::{MemoryStore, SqliteStore, Store};

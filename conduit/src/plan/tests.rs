@@ -1,0 +1,214 @@
+//! Plans as people read them: what follows what, and who does it.
+
+use fluidcloud_proto::failure::Code;
+use fluidcloud_proto::ids::RelocationId;
+use fluidcloud_proto::plan::{Plan, Runner};
+use fluidcloud_proto::request::RelocationRequest;
+use fluidcloud_proto::topology::{
+    Disk, DiskFormat, DiskPlace, DiskRole, Firmware, Instance, Placed, Power, Topology,
+};
+use serde_json::{Value, json};
+
+use super::preview::{Rate, preview};
+use super::*;
+
+const GIB: u64 = 1 << 30;
+
+fn request(components: Value, verify: Value) -> RelocationRequest {
+    let json = json!({
+        "version": 1, "id": RelocationId::new(),
+        "service": {"name": "shop", "provider": "cloud-a", "components": components},
+        "target": {"provider": "cloud-b"}, "verify": verify,
+    });
+    serde_json::from_value(json).unwrap()
+}
+
+/// Each component with its disks, the first of them its root.
+fn topology(components: &[(&str, &[&str])]) -> Topology {
+    let instances = components.iter().map(|(name, disks)| Placed {
+        component: name.parse().unwrap(),
+        needs: Vec::new(),
+        instance: instance(name, disks),
+    });
+    Topology {
+        provider: "cloud-a".parse().unwrap(),
+        instances: instances.collect(),
+        stays: Vec::new(),
+        concerns: Vec::new(),
+    }
+}
+
+fn instance(name: &str, disks: &[&str]) -> Instance {
+    let disks = disks.iter().enumerate().map(|(at, disk)| Disk {
+        name: disk.parse().unwrap(),
+        role: if at == 0 { DiskRole::Root } else { DiskRole::Volume },
+        bus: "ide".into(),
+        guest_device: format!("/dev/{disk}"),
+        size_bytes: 10 * GIB,
+        allocated_bytes: 2 * GIB,
+        place: DiskPlace { path: format!("/pool/{name}-{disk}"), format: DiskFormat::Qcow2 },
+    });
+    Instance {
+        name: name.parse().unwrap(),
+        power: Power::Running,
+        machine: "pc".into(),
+        firmware: Firmware::Bios,
+        vcpus: 2,
+        memory_bytes: GIB,
+        disks: disks.collect(),
+        nics: Vec::new(),
+        addresses: Vec::new(),
+        concerns: Vec::new(),
+    }
+}
+
+fn shown(plan: &Plan) -> String {
+    let lines = plan.steps.iter().map(|step| {
+        let after: Vec<String> = step.after.iter().map(ToString::to_string).collect();
+        let by = match &step.runs {
+            Runner::Conduit => "conduit".to_owned(),
+            Runner::Migrator { kind, site } => format!("{kind} at {site}"),
+        };
+        format!("{} [{by}] after {}", step.id, after.join(", "))
+    });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+fn plan(request: &RelocationRequest, topology: &Topology) -> Result<Plan, Failure> {
+    make(request, topology, &"cloud-b".parse().unwrap())
+}
+
+fn shop() -> RelocationRequest {
+    request(
+        json!([
+            {"name": "app", "needs": ["db", "store"], "instance": {
+                "id": "app",
+                "volumes": [{"disk": "hdb", "fold_into": "/srv"}, {"disk": "hdc", "fold_into": "/var/x"}],
+                "rewrite": [{"file": "/etc/a", "match": "a", "replace": "b"}]}},
+            {"name": "db", "instance": {"id": "db"}},
+            {"name": "store", "stays": {"kind": "object-store", "url": "http://10.0.0.9/"}},
+        ]),
+        json!([{"component": "app", "http": {"port": 80, "unchanged": "digest"}}]),
+    )
+}
+
+fn shop_topology() -> Topology {
+    topology(&[("app", &["hda", "hdb", "hdc"]), ("db", &["vda"])])
+}
+
+#[test]
+fn one_instance_that_nothing_is_asked_of_has_the_plainest_plan() {
+    let request = request(json!([{"name": "app", "instance": {"id": "app"}}]), json!([]));
+    insta::assert_snapshot!(shown(&plan(&request, &topology(&[("app", &["hda"])])).unwrap()), @r"
+    reserve [conduit] after 
+    prepare app/hda [image at cloud-b] after reserve
+    freeze app [conduit] after prepare app/hda
+    sync app/hda [image at cloud-b] after freeze app, prepare app/hda
+    adapt app [image at cloud-b] after sync app/hda
+    create app [conduit] after adapt app
+    verify app [conduit] after create app
+    commit [conduit] after verify app
+    tidy [conduit] after commit
+    ");
+}
+
+#[test]
+fn a_service_stops_in_the_order_of_its_needs_moves_side_by_side_and_starts_in_the_reverse() {
+    insta::assert_snapshot!(shown(&plan(&shop(), &shop_topology()).unwrap()), @r"
+    reserve [conduit] after 
+    rehearse app [rewrite at cloud-a] after reserve
+    observe app [conduit] after rehearse app
+    prepare app/hda [image at cloud-b] after reserve
+    prepare app/hdb [image at cloud-b] after reserve
+    prepare app/hdc [image at cloud-b] after reserve
+    prepare db/vda [image at cloud-b] after reserve
+    freeze app [conduit] after rehearse app, observe app, prepare app/hda, prepare app/hdb, prepare app/hdc, prepare db/vda
+    sync app/hda [image at cloud-b] after freeze app, prepare app/hda
+    sync app/hdb [image at cloud-b] after freeze app, prepare app/hdb
+    sync app/hdc [image at cloud-b] after freeze app, prepare app/hdc
+    adapt app [image at cloud-b] after sync app/hda, sync app/hdb, sync app/hdc
+    fold app/hdb [volume at cloud-b] after adapt app
+    fold app/hdc [volume at cloud-b] after fold app/hdb
+    rewrite app [rewrite at cloud-b] after fold app/hdc
+    create app [conduit] after rewrite app
+    freeze db [conduit] after rehearse app, observe app, prepare app/hda, prepare app/hdb, prepare app/hdc, prepare db/vda, freeze app
+    sync db/vda [image at cloud-b] after freeze db, prepare db/vda
+    adapt db [image at cloud-b] after sync db/vda
+    create db [conduit] after adapt db
+    verify db [conduit] after create db
+    verify app [conduit] after create app, verify db
+    commit [conduit] after verify app, verify db
+    tidy [conduit] after commit
+    ");
+}
+
+#[test]
+fn a_plan_made_twice_is_the_same() {
+    assert_eq!(plan(&shop(), &shop_topology()).unwrap(), plan(&shop(), &shop_topology()).unwrap());
+}
+
+#[test]
+fn the_workers_of_a_plan_are_each_named_once() {
+    let plan = plan(&shop(), &shop_topology()).unwrap();
+    let needs = workers(plan.steps.iter().map(|step| &step.runs));
+    let told: Vec<String> = needs.iter().map(|need| format!("{}@{}", need.kind, need.site)).collect();
+    assert_eq!(told, ["image@cloud-b", "volume@cloud-b", "rewrite@cloud-a", "rewrite@cloud-b"]);
+}
+
+#[test]
+fn needs_in_a_circle_are_refused_and_never_loop() {
+    let request = request(
+        json!([
+            {"name": "a", "needs": ["b"], "instance": {"id": "a"}},
+            {"name": "b", "needs": ["a"], "instance": {"id": "b"}},
+        ]),
+        json!([]),
+    );
+    let failure = plan(&request, &topology(&[("a", &["hda"]), ("b", &["hda"])])).unwrap_err();
+    assert_eq!(failure.code, Code::InvalidRequest);
+    assert!(failure.message.contains("circle"), "{failure}");
+}
+
+#[test]
+fn what_does_not_fit_the_topology_is_told_with_the_remedy() {
+    let volume = |volume: Value| request(json!([{"name": "a", "instance": {"id": "a", "volumes": [volume]}}]), json!([]));
+    let found = topology(&[("a", &["hda", "hdb"])]);
+    let failure = plan(&volume(json!({"disk": "vdz"})), &found).unwrap_err();
+    assert_eq!((failure.code, failure.remedy.as_str()), (Code::UnknownDisk, "name one that it has: hda, hdb"));
+    let failure = plan(&volume(json!({"disk": "hda", "fold_into": "/x"})), &found).unwrap_err();
+    assert_eq!(failure.code, Code::InvalidRequest);
+    let failure = plan(&shop(), &topology(&[("db", &["vda"])])).unwrap_err();
+    assert_eq!(failure.code, Code::UnknownInstance);
+    let nothing = request(json!([{"name": "s", "stays": {"kind": "x", "url": "http://x/"}}]), json!([]));
+    assert!(plan(&nothing, &topology(&[])).unwrap_err().message.contains("no instance"));
+}
+
+#[test]
+fn an_instance_without_a_root_disk_or_with_an_answer_to_keep_but_not_running_is_refused() {
+    let request = request(json!([{"name": "a", "instance": {"id": "a"}}]), json!([]));
+    let failure = plan(&request, &topology(&[("a", &[])])).unwrap_err();
+    assert_eq!(failure.code, Code::GuestUnsupported);
+    let mut stopped = shop_topology();
+    stopped.instances[0].instance.power = Power::Stopped;
+    let failure = plan(&shop(), &stopped).unwrap_err();
+    assert!(failure.message.contains("does not run"), "{failure}");
+}
+
+#[test]
+fn a_preview_counts_allocated_bytes_and_the_longest_chain_and_says_what_it_assumes() {
+    let target = "cloud-b".parse().unwrap();
+    let shown = preview(&shop(), &shop_topology(), &target, None).unwrap();
+    assert_eq!((shown.bytes_to_move, shown.bytes_total), (8 * GIB, 40 * GIB));
+    assert!(matches!(shown.rate, Rate::Assumed { .. }));
+    assert!(shown.assumptions[0].contains("assumed"), "{:?}", shown.assumptions);
+    let all: f64 = shown.steps.iter().map(|step| step.seconds).sum();
+    assert!(shown.estimated_downtime_seconds < shown.estimated_seconds && shown.estimated_seconds < all);
+
+    let slower = preview(&shop(), &shop_topology(), &target, Some(10 << 20)).unwrap();
+    assert!(slower.estimated_seconds > shown.estimated_seconds);
+    assert!(slower.assumptions[0].contains("measured"));
+    let mut limited = shop();
+    limited.transport.rate_bytes_per_sec = Some(1 << 20);
+    let limited = preview(&limited, &shop_topology(), &target, Some(10 << 20)).unwrap();
+    assert_eq!(limited.rate, Rate::Limited { bytes_per_sec: 1 << 20 });
+}

@@ -1,0 +1,149 @@
+//! One step of a relocation in progress: where it stands going forward, and where its undo stands.
+
+use std::time::Duration;
+
+use fluidcloud_proto::failure::{Code, Failure};
+use fluidcloud_proto::ids::{Epoch, WorkerId};
+use fluidcloud_proto::plan::{Runner, StepId};
+use fluidcloud_proto::progress::TransferProgress;
+use time::OffsetDateTime;
+
+use super::fact::Done;
+
+/// Times one step is tried before the relocation is undone.
+pub const STEP_ATTEMPTS_MAX: u32 = 5;
+/// Times one undo is tried before the relocation is stuck.
+pub const UNDO_ATTEMPTS_MAX: u32 = 5;
+/// Wait before the second attempt; doubled for each further one.
+pub const BACKOFF_FIRST: Duration = Duration::from_secs(2);
+pub const BACKOFF_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub id: StepId,
+    pub after: Vec<StepId>,
+    pub runs: Runner,
+    pub state: State,
+    /// How often it was handed out; zero when never.
+    pub epoch: Epoch,
+    pub failures: u32,
+    pub first_issued_at: Option<OffsetDateTime>,
+    pub ended_at: Option<OffsetDateTime>,
+    /// Of the latest attempt that failed.
+    pub failure: Option<Failure>,
+    /// What failed attempts moved, in sum.
+    pub spent: Spent,
+    pub output: Option<Done>,
+    pub undo: Undo,
+    pub undone_at: Option<OffsetDateTime>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum State {
+    /// For the steps before it.
+    Waiting,
+    /// Run by the conduit, or in a queue for whoever claims it.
+    Issued,
+    Leased {
+        worker: WorkerId,
+    },
+    /// Failed, and handed out again after the wait.
+    Retrying {
+        wait: Duration,
+    },
+    Done,
+    Failed,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Undo {
+    NotBegun,
+    Running { attempt: u32 },
+    Retrying { failed: u32, wait: Duration },
+    Done,
+    Failed { failure: Failure },
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Spent {
+    pub bytes_read: u64,
+    pub bytes_on_wire: u64,
+    pub seconds: f64,
+}
+
+impl Step {
+    pub fn new(id: StepId, after: Vec<StepId>, runs: Runner) -> Self {
+        Self {
+            id,
+            after,
+            runs,
+            state: State::Waiting,
+            epoch: Epoch(0),
+            failures: 0,
+            first_issued_at: None,
+            ended_at: None,
+            failure: None,
+            spent: Spent::default(),
+            output: None,
+            undo: Undo::NotBegun,
+            undone_at: None,
+        }
+    }
+
+    /// It may have left something behind.
+    pub fn begun(&self) -> bool {
+        self.epoch > Epoch(0)
+    }
+
+    pub fn is_done(&self) -> bool {
+        self.state == State::Done
+    }
+
+    pub fn by_conduit(&self) -> bool {
+        self.runs == Runner::Conduit
+    }
+
+    /// Somebody may be working on it at this moment. A task that nobody claimed is not: its claim will be refused.
+    pub fn in_flight(&self) -> bool {
+        match self.state {
+            State::Issued => self.by_conduit(),
+            State::Leased { .. } => true,
+            _ => false,
+        }
+    }
+
+    pub fn worker(&self) -> Option<&WorkerId> {
+        match &self.state {
+            State::Leased { worker } => Some(worker),
+            _ => None,
+        }
+    }
+
+    /// Makes or changes something at a provider, so that a relocation that ran it has to be rolled back.
+    pub fn leaves_traces(&self) -> bool {
+        matches!(
+            self.id,
+            StepId::Prepare(_) | StepId::Freeze(_) | StepId::Create(_) | StepId::Verify(_) | StepId::Commit
+        )
+    }
+
+    pub(super) fn count_spent(&mut self, spent: Option<&TransferProgress>, at: OffsetDateTime) {
+        let Some(spent) = spent else { return };
+        self.spent.bytes_read = self.spent.bytes_read.saturating_add(spent.bytes_read);
+        self.spent.bytes_on_wire = self.spent.bytes_on_wire.saturating_add(spent.bytes_on_wire);
+        self.spent.seconds = self.first_issued_at.map_or(0.0, |from| seconds_between(from, at));
+    }
+}
+
+/// Wait before the attempt that follows `failures` failed ones. A lost lease was waited for already.
+pub fn backoff(failures: u32, failure: &Failure) -> Duration {
+    if failure.code == Code::LeaseLost {
+        return Duration::ZERO;
+    }
+    BACKOFF_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF_MAX)
+}
+
+/// Never negative, whatever a wall clock did meanwhile.
+pub fn seconds_between(from: OffsetDateTime, to: OffsetDateTime) -> f64 {
+    (to - from).as_seconds_f64().max(0.0)
+}

@@ -1,0 +1,147 @@
+//! From a step to the task a migrator gets: everything in it comes from the log, so the task handed out again after
+//! a crash is the same one.
+
+use fluidcloud_proto::failure::{Code, Failure};
+use fluidcloud_proto::ids::{ComponentName, DiskId};
+use fluidcloud_proto::plan::{Runner, StepId};
+use fluidcloud_proto::request::InstanceComponent;
+use fluidcloud_proto::task::{
+    AdaptGuest, FoldVolume, GuestDisk, PrepareDisk, RewriteConfig, SyncDisk, Task, TaskKey, Work,
+};
+use fluidcloud_proto::topology::{Disk, DiskPlace, Placed};
+
+use super::{Relocation, Step, folds_into};
+
+impl Relocation {
+    /// The task of a step that a migrator runs, under the step's epoch.
+    pub fn task(&self, step: &Step, lease_secs: u64) -> Result<Task, Failure> {
+        let Runner::Migrator { kind, site } = &step.runs else {
+            return Err(amiss(format!("step `{}` is the conduit's own", step.id)));
+        };
+        let key = TaskKey { relocation: self.id, step: step.id.clone(), epoch: step.epoch };
+        Ok(Task { key, kind: *kind, site: site.clone(), lease_secs, work: self.work(&step.id)? })
+    }
+
+    fn work(&self, step: &StepId) -> Result<Work, Failure> {
+        match step {
+            StepId::Prepare(disk) => {
+                let found = self.disk(disk)?;
+                Ok(Work::PrepareDisk(PrepareDisk {
+                    disk: disk.clone(),
+                    size_bytes: found.size_bytes,
+                    expected_bytes: found.allocated_bytes,
+                    staging: self.is_staging(disk)?,
+                }))
+            }
+            StepId::Sync(disk) => {
+                let found = self.disk(disk)?;
+                Ok(Work::SyncDisk(SyncDisk {
+                    disk: disk.clone(),
+                    size_bytes: found.size_bytes,
+                    source: self.request.service.provider.clone(),
+                    from: found.place.clone(),
+                    to: self.place_at_target(disk)?,
+                    transport: self.request.transport.clone(),
+                }))
+            }
+            StepId::Adapt(component) => Ok(Work::AdaptGuest(AdaptGuest {
+                disks: self.disks_at_target(component, true)?,
+                nics: self.placed(component)?.instance.nics.clone(),
+                hardware: self.hardware.clone().ok_or_else(|| amiss("there is no target yet".to_owned()))?,
+            })),
+            StepId::Fold(volume) => self.fold(volume),
+            StepId::Rehearse(component) => Ok(Work::RehearseRewrite(RewriteConfig {
+                disks: self.disks_at_source(component)?,
+                rules: self.component(component)?.rewrite.clone(),
+            })),
+            StepId::Rewrite(component) => Ok(Work::RewriteConfig(RewriteConfig {
+                disks: self.disks_at_target(component, false)?,
+                rules: self.component(component)?.rewrite.clone(),
+            })),
+            other => Err(amiss(format!("step `{other}` is no task"))),
+        }
+    }
+
+    fn fold(&self, volume: &DiskId) -> Result<Work, Failure> {
+        let component = &volume.component;
+        let into = folds_into(self.component(component)?, &volume.disk)
+            .ok_or_else(|| amiss(format!("disk {volume} is not folded into anything")))?;
+        let root = self
+            .placed(component)?
+            .instance
+            .root()
+            .ok_or_else(|| amiss(format!("component {component} has no root disk")))?;
+        let root = self.guest_disk(component, root, false)?;
+        let volume = self.guest_disk(component, self.disk(volume)?, true)?;
+        Ok(Work::FoldVolume(FoldVolume { volume, root, into: into.to_owned() }))
+    }
+
+    /// Root first; staging disks only where a later step must still see them.
+    pub(crate) fn disks_at_target(
+        &self,
+        component: &ComponentName,
+        with_staging: bool,
+    ) -> Result<Vec<GuestDisk>, Failure> {
+        let mut disks = Vec::new();
+        for disk in &self.placed(component)?.instance.disks {
+            let id = DiskId { component: component.clone(), disk: disk.name.clone() };
+            let staging = self.is_staging(&id)?;
+            if with_staging || !staging {
+                disks.push(self.guest_disk(component, disk, staging)?);
+            }
+        }
+        Ok(disks)
+    }
+
+    fn disks_at_source(&self, component: &ComponentName) -> Result<Vec<GuestDisk>, Failure> {
+        let disks = &self.placed(component)?.instance.disks;
+        Ok(disks
+            .iter()
+            .map(|disk| GuestDisk {
+                disk: DiskId { component: component.clone(), disk: disk.name.clone() },
+                place: disk.place.clone(),
+                guest_device: disk.guest_device.clone(),
+                staging: false,
+            })
+            .collect())
+    }
+
+    fn guest_disk(&self, component: &ComponentName, disk: &Disk, staging: bool) -> Result<GuestDisk, Failure> {
+        let id = DiskId { component: component.clone(), disk: disk.name.clone() };
+        let place = self.place_at_target(&id)?;
+        Ok(GuestDisk { disk: id, place, guest_device: disk.guest_device.clone(), staging })
+    }
+
+    fn place_at_target(&self, disk: &DiskId) -> Result<DiskPlace, Failure> {
+        self.prepared(disk).cloned().ok_or_else(|| amiss(format!("disk {disk} is not prepared")))
+    }
+
+    pub(crate) fn is_staging(&self, disk: &DiskId) -> Result<bool, Failure> {
+        Ok(folds_into(self.component(&disk.component)?, &disk.disk).is_some())
+    }
+
+    pub(crate) fn placed(&self, component: &ComponentName) -> Result<&Placed, Failure> {
+        self.topology
+            .as_ref()
+            .and_then(|topology| topology.placed(component))
+            .ok_or_else(|| amiss(format!("component {component} was not inspected")))
+    }
+
+    pub(crate) fn component(&self, component: &ComponentName) -> Result<&InstanceComponent, Failure> {
+        self.moving()
+            .find(|(name, _)| *name == component)
+            .map(|(_, instance)| instance)
+            .ok_or_else(|| amiss(format!("component {component} does not move")))
+    }
+
+    fn disk(&self, disk: &DiskId) -> Result<&Disk, Failure> {
+        self.placed(&disk.component)?
+            .instance
+            .disk(&disk.disk)
+            .ok_or_else(|| amiss(format!("disk {disk} was not inspected")))
+    }
+}
+
+fn amiss(message: String) -> Failure {
+    Failure::never(Code::Internal, message, "report this with the relocation's log")
+}

@@ -1,0 +1,118 @@
+//! How a relocation ended, from its log alone: what `relocate --wait` prints last.
+
+use fluidcloud_proto::failure::Failure;
+use fluidcloud_proto::plan::StepId;
+use fluidcloud_proto::progress::TransferReport;
+use fluidcloud_proto::report::{Report, StepReport, TargetReport};
+use fluidcloud_proto::status::Phase;
+use fluidcloud_proto::task::Output;
+use fluidcloud_proto::topology::{Concern, Severity};
+use time::OffsetDateTime;
+
+use crate::relocation::step::seconds_between;
+use crate::relocation::{Done, Relocation, Stage, State, Step};
+use crate::status::{phase, seconds};
+
+pub fn report(relocation: &Relocation) -> Report {
+    let state = phase(relocation);
+    let instances = if state == Phase::Succeeded { targets(relocation) } else { Vec::new() };
+    let mut report = Report {
+        id: relocation.id,
+        state,
+        downtime_seconds: downtime(relocation),
+        steps: steps(relocation),
+        transfers: relocation.steps.iter().filter_map(transfer).collect(),
+        target: instances.first().cloned(),
+        instances,
+        folded: Vec::new(),
+        rewritten: Vec::new(),
+        adapted: Vec::new(),
+        checks: Vec::new(),
+        concerns: concerns(relocation),
+        failure: relocation.failure.clone(),
+    };
+    for step in &relocation.steps {
+        match &step.output {
+            Some(Done::Migrated { output: Output::Adapted { changes } }) => report.adapted.extend_from_slice(changes),
+            Some(Done::Migrated { output: Output::Folded(folded) }) => report.folded.push(folded.clone()),
+            // The rehearsal shows the same diff; what was applied counts.
+            Some(Done::Migrated { output: Output::Rewritten { files } }) if matches!(step.id, StepId::Rewrite(_)) => {
+                report.rewritten.extend_from_slice(files);
+            }
+            Some(Done::Verified { checks, .. }) => report.checks.extend_from_slice(checks),
+            _ => {}
+        }
+    }
+    report
+}
+
+/// Those that were begun.
+fn steps(relocation: &Relocation) -> Vec<StepReport> {
+    let now = relocation.changed_at;
+    let begun = relocation.steps.iter().filter(|step| step.begun());
+    begun
+        .map(|step| StepReport { name: step.id.to_string(), seconds: seconds(step, now), attempts: step.epoch.0 })
+        .collect()
+}
+
+fn targets(relocation: &Relocation) -> Vec<TargetReport> {
+    let Some(provider) = &relocation.target else { return Vec::new() };
+    relocation
+        .moving()
+        .map(|(component, wanted)| {
+            let verified = relocation.step(&StepId::Verify(component.clone()));
+            let addresses = match verified.and_then(|step| step.output.as_ref()) {
+                Some(Done::Verified { addresses, .. }) => addresses.clone(),
+                _ => Vec::new(),
+            };
+            let instance = crate::relocation::target_name(wanted).clone();
+            TargetReport { component: component.clone(), provider: provider.clone(), instance, addresses }
+        })
+        .collect()
+}
+
+/// Summed over every attempt: what failed attempts moved was moved too.
+fn transfer(step: &Step) -> Option<TransferReport> {
+    let Some(Done::Migrated { output: Output::Synced { transfer } }) = &step.output else { return None };
+    let mut transfer = transfer.clone();
+    transfer.bytes_read = transfer.bytes_read.saturating_add(step.spent.bytes_read);
+    transfer.bytes_on_wire = transfer.bytes_on_wire.saturating_add(step.spent.bytes_on_wire);
+    transfer.seconds += step.spent.seconds;
+    Some(transfer)
+}
+
+/// From the first stop of a source that ran until the last of what ran answers again, at the target or at the
+/// source. While nothing does, until now.
+fn downtime(relocation: &Relocation) -> Option<f64> {
+    let frozen = relocation.steps.iter().filter(|step| match &step.id {
+        StepId::Freeze(component) => relocation.ran_before(component),
+        _ => false,
+    });
+    let from = frozen.filter_map(|step| step.first_issued_at).min()?;
+    Some(seconds_between(from, answered_again(relocation)))
+}
+
+fn answered_again(relocation: &Relocation) -> OffsetDateTime {
+    let ends = relocation.steps.iter().filter_map(|step| match (&step.id, &relocation.stage) {
+        (StepId::Verify(_), Stage::Ended { phase: Phase::Succeeded, .. }) => step.ended_at,
+        (StepId::Freeze(_), Stage::Ended { .. }) => step.undone_at,
+        _ => None,
+    });
+    ends.max().unwrap_or(relocation.changed_at)
+}
+
+fn concerns(relocation: &Relocation) -> Vec<Concern> {
+    let found = relocation.topology.iter().flat_map(|topology| topology.all_concerns()).cloned();
+    let mut concerns: Vec<Concern> = found.collect();
+    let committed = relocation.is_committed();
+    let untidy = relocation.step(&StepId::Tidy).filter(|step| step.state == State::Failed && committed);
+    if let Some(Failure { message, remedy, .. }) = untidy.and_then(|step| step.failure.as_ref()) {
+        concerns.push(Concern {
+            severity: Severity::Warning,
+            subject: "tidy".to_owned(),
+            message: format!("something that only the move needed may be left: {message}"),
+            remedy: remedy.clone(),
+        });
+    }
+    concerns
+}

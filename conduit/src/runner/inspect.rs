@@ -1,0 +1,63 @@
+//! Inspection: the service as its provider runs it, with what may hinder the move. Reads only.
+
+use std::time::Duration;
+
+use fluidcloud_proto::failure::Failure;
+use fluidcloud_proto::request::{Component, RelocationRequest};
+use fluidcloud_proto::topology::{Concern, Link, Placed, Severity, Topology};
+use fluidcloud_providers::Registry;
+
+use super::{call, told};
+use crate::web::Web;
+
+/// How long what stays behind may take to answer.
+const LINK_WAIT_MAX: Duration = Duration::from_secs(5);
+
+pub async fn inspect(
+    registry: &Registry,
+    web: &dyn Web,
+    request: &RelocationRequest,
+) -> Result<Topology, Failure> {
+    let provider = registry.get(&request.service.provider).map_err(told)?;
+    let mut topology = Topology {
+        provider: request.service.provider.clone(),
+        instances: Vec::new(),
+        stays: Vec::new(),
+        concerns: Vec::new(),
+    };
+    for component in &request.service.components {
+        if let Some(wanted) = &component.instance {
+            let instance = call("the inspection", provider.inspect(&wanted.id)).await?;
+            let (component, needs) = (component.name.clone(), component.needs.clone());
+            topology.instances.push(Placed { component, needs, instance });
+        }
+        if let Some(link) = link(component) {
+            topology.concerns.extend(reach(web, &link).await);
+            topology.stays.push(link);
+        }
+    }
+    Ok(topology)
+}
+
+fn link(component: &Component) -> Option<Link> {
+    let stays = component.stays.as_ref()?;
+    Some(Link { component: component.name.clone(), kind: stays.kind.clone(), url: stays.url.clone() })
+}
+
+/// Any answer will do: what stays may well want a login that we do not have.
+async fn reach(web: &dyn Web, link: &Link) -> Option<Concern> {
+    if !link.url.starts_with("http://") {
+        return None;
+    }
+    let why = match tokio::time::timeout(LINK_WAIT_MAX, web.get(&link.url)).await {
+        Ok(Ok(_)) => return None,
+        Ok(Err(error)) => error.told(),
+        Err(_) => format!("{} does not answer within {} s", link.url, LINK_WAIT_MAX.as_secs()),
+    };
+    Some(Concern {
+        severity: Severity::Warning,
+        subject: link.component.to_string(),
+        message: format!("the {} that stays cannot be reached from here: {why}", link.kind),
+        remedy: "see that it runs and can be reached from the target's network".to_owned(),
+    })
+}

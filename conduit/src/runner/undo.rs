@@ -1,0 +1,87 @@
+//! What takes a step back, by our tag only, and the last look that nothing of ours is left.
+
+use fluidcloud_proto::failure::{Code, Failure};
+use fluidcloud_proto::ids::InstanceName;
+use fluidcloud_proto::plan::StepId;
+use fluidcloud_providers::Made;
+
+use super::{Scene, UNDO_GRACE, call};
+
+impl Scene<'_> {
+    pub(super) async fn undo(&self, step: &StepId) -> Result<(), Failure> {
+        let id = self.relocation.id;
+        match step {
+            StepId::Commit => {
+                for (_, wanted) in self.relocation.moving() {
+                    call("the release of the source", self.source.release_source(&wanted.id, id)).await?;
+                }
+                Ok(())
+            }
+            StepId::Verify(component) => {
+                let name = self.target_name(component)?;
+                // By tag, never by name alone: an instance of somebody else may have the name by now.
+                if self.made().await?.contains(&Made::Instance { name: name.clone() }) {
+                    call("the stop of the target", self.target.stop(name, UNDO_GRACE)).await?;
+                }
+                Ok(())
+            }
+            StepId::Create(component) => {
+                let name = self.target_name(component)?;
+                call("the removal of the target", self.target.delete_instance(id, name)).await
+            }
+            StepId::Freeze(component) => {
+                call("the start of the source", self.source.start(self.source_name(component)?)).await
+            }
+            StepId::Prepare(disk) => {
+                call("the removal of a target disk", self.target.delete_disk(id, disk)).await
+            }
+            StepId::Reserve => self.sweep().await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn made(&self) -> Result<Vec<Made>, Failure> {
+        call("the look for what was made", self.target.made_for(self.relocation.id)).await
+    }
+
+    /// Removes what carries our tag although its own undo is done, and fails naming it when it stays.
+    async fn sweep(&self) -> Result<(), Failure> {
+        let id = self.relocation.id;
+        if let Err(failure) = call("the tidying of the source", self.source.settle(id)).await {
+            tracing::warn!(relocation = %id, %failure, "scrap of the move may be left at the source");
+        }
+        let left = self.made().await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        tracing::warn!(relocation = %id, ?left, "sweeping what undone steps left at the target");
+        let instances: Vec<&InstanceName> = left
+            .iter()
+            .filter_map(|made| match made {
+                Made::Instance { name } => Some(name),
+                Made::Disk { .. } | Made::Scrap { .. } => None,
+            })
+            .collect();
+        for name in instances {
+            call("the removal of the target", self.target.delete_instance(id, name)).await?;
+        }
+        for disk in self.disks()? {
+            call("the removal of a target disk", self.target.delete_disk(id, &disk)).await?;
+        }
+        call("the tidying of the target", self.target.settle(id)).await?;
+        let left = self.made().await?;
+        if left.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = left
+            .iter()
+            .map(|made| match made {
+                Made::Instance { name } => format!("instance {name}"),
+                Made::Disk { path } => format!("disk {path}"),
+                Made::Scrap { path } => path.clone(),
+            })
+            .collect();
+        let message = format!("{} still has of this relocation: {}", self.target_id, names.join(", "));
+        Err(Failure::later(Code::Provider, message, "remove these by hand"))
+    }
+}

@@ -1,0 +1,170 @@
+//! From the state of a relocation to what users see of it. Derived; nothing is decided on it.
+
+use fluidcloud_proto::failure::{Code, Failure};
+use fluidcloud_proto::plan::StepId;
+use fluidcloud_proto::progress::TransferProgress;
+use fluidcloud_proto::status::{Phase, RelocationStatus, StepState, StepStatus, TransferStatus};
+use fluidcloud_proto::task::Output;
+use time::OffsetDateTime;
+
+use crate::relocation::step::seconds_between;
+use crate::relocation::{Cancel, Done, Relocation, Stage, State, Step, Undo, Why};
+use crate::report::report;
+
+/// Changes that are not in the log (progress) may be shown this often between two facts.
+pub const REVISIONS_PER_FACT: u64 = 1 << 24;
+
+/// What is known besides the log, and lost with the process.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// Below [`REVISIONS_PER_FACT`].
+    pub revision: u64,
+    pub now: OffsetDateTime,
+    pub stalled: bool,
+    /// Latest progress of the steps that run.
+    pub progress: &'a [(StepId, TransferProgress)],
+}
+
+pub fn status(relocation: &Relocation, seen: &Seen<'_>) -> RelocationStatus {
+    RelocationStatus {
+        id: relocation.id,
+        revision: relocation.seq * REVISIONS_PER_FACT + seen.revision.min(REVISIONS_PER_FACT - 1),
+        service: relocation.request.service.name.clone(),
+        source: relocation.request.service.provider.clone(),
+        target: relocation.target.clone(),
+        phase: phase(relocation),
+        conditions: conditions(relocation, seen),
+        steps: relocation.steps.iter().map(|step| step_status(relocation, step, seen.now)).collect(),
+        transfers: relocation.steps.iter().filter_map(|step| transfer(step, seen)).collect(),
+        failure: failure(relocation),
+        created_at: relocation.created_at,
+        changed_at: relocation.changed_at,
+        report: shows_report(relocation).then(|| report(relocation)),
+    }
+}
+
+/// Going forward, the phase is that of the least advanced step that is not done.
+pub fn phase(relocation: &Relocation) -> Phase {
+    match &relocation.stage {
+        Stage::Pending => Phase::Pending,
+        Stage::Inspecting { .. } | Stage::Choosing | Stage::Planning => Phase::Inspecting,
+        Stage::Forward { .. } => {
+            let left = relocation.steps.iter().filter(|step| !step.is_done());
+            left.map(|step| phase_of(&step.id)).min_by_key(|(order, _)| *order).map_or(Phase::Verifying, |(_, phase)| phase)
+        }
+        Stage::Undoing { why: Why::Canceled } => Phase::Canceling,
+        Stage::Undoing { why: Why::Failed(_) } => Phase::RollingBack,
+        Stage::Stuck { .. } => Phase::Stuck,
+        Stage::Ended { phase, .. } => *phase,
+    }
+}
+
+fn phase_of(step: &StepId) -> (u8, Phase) {
+    match step {
+        StepId::Reserve | StepId::Rehearse(_) | StepId::Observe(_) => (0, Phase::Planned),
+        StepId::Prepare(_) | StepId::Freeze(_) | StepId::Sync(_) => (1, Phase::InitialSync),
+        StepId::Adapt(_) | StepId::Fold(_) | StepId::Rewrite(_) => (2, Phase::Adapting),
+        StepId::Create(_) => (3, Phase::Creating),
+        StepId::Verify(_) | StepId::Commit | StepId::Tidy => (4, Phase::Verifying),
+    }
+}
+
+fn conditions(relocation: &Relocation, seen: &Seen<'_>) -> Vec<String> {
+    let mut conditions = Vec::new();
+    if seen.stalled {
+        conditions.push("stalled".to_owned());
+    }
+    if relocation.cancel == Cancel::TooLate {
+        conditions.push("past_no_return: cancel was refused, the relocation is committed".to_owned());
+    }
+    conditions
+}
+
+fn failure(relocation: &Relocation) -> Option<Failure> {
+    let canceled = Failure::never(Code::Canceled, "canceled by a user", "request it again with a new id");
+    match (&relocation.failure, &relocation.stage) {
+        (Some(failure), _) => Some(failure.clone()),
+        (None, Stage::Undoing { why: Why::Canceled } | Stage::Ended { phase: Phase::Canceled, .. }) => Some(canceled),
+        (None, _) => None,
+    }
+}
+
+/// A stuck relocation has ended as far as it can by itself.
+fn shows_report(relocation: &Relocation) -> bool {
+    matches!(relocation.stage, Stage::Ended { .. } | Stage::Stuck { .. })
+}
+
+fn step_status(relocation: &Relocation, step: &Step, now: OffsetDateTime) -> StepStatus {
+    let failure = match &step.undo {
+        Undo::Failed { failure } => Some(failure.clone()),
+        _ => step.failure.clone(),
+    };
+    StepStatus {
+        id: step.id.clone(),
+        state: step_state(relocation, step),
+        seconds: seconds(step, now),
+        attempts: step.epoch.0,
+        worker: step.worker().cloned(),
+        failure,
+    }
+}
+
+fn step_state(relocation: &Relocation, step: &Step) -> StepState {
+    match (&step.undo, &step.state) {
+        (Undo::Running { .. } | Undo::Retrying { .. }, _) => StepState::Undoing,
+        (Undo::Done, _) => StepState::Undone,
+        (Undo::Failed { .. }, _) => StepState::Failed,
+        (Undo::NotBegun, State::Waiting) => StepState::Waiting,
+        (Undo::NotBegun, State::Issued | State::Leased { .. }) => match relocation.stage {
+            // A task that nobody claimed when it turned back is nobody's any more.
+            Stage::Undoing { .. } | Stage::Stuck { .. } | Stage::Ended { .. } if !step.in_flight() => StepState::Waiting,
+            _ => StepState::Running,
+        },
+        (Undo::NotBegun, State::Retrying { .. }) => match relocation.stage {
+            Stage::Forward { .. } => StepState::Retrying,
+            _ => StepState::Failed,
+        },
+        (Undo::NotBegun, State::Done) => StepState::Done,
+        (Undo::NotBegun, State::Failed) => StepState::Failed,
+    }
+}
+
+/// From its first attempt on; what still runs, up to now.
+pub(crate) fn seconds(step: &Step, now: OffsetDateTime) -> f64 {
+    match (step.first_issued_at, step.ended_at) {
+        (Some(from), Some(to)) => seconds_between(from, to),
+        (Some(from), None) => seconds_between(from, now),
+        (None, _) => 0.0,
+    }
+}
+
+fn transfer(step: &Step, seen: &Seen<'_>) -> Option<TransferStatus> {
+    let StepId::Sync(disk) = &step.id else { return None };
+    let state = match &step.state {
+        State::Waiting => StepState::Waiting,
+        State::Issued | State::Leased { .. } => StepState::Running,
+        State::Retrying { .. } => StepState::Retrying,
+        State::Done => StepState::Done,
+        State::Failed => StepState::Failed,
+    };
+    let progress = match &step.output {
+        Some(Done::Migrated { output: Output::Synced { transfer } }) => TransferProgress {
+            bytes_total: transfer.bytes_total,
+            bytes_done: transfer.bytes_total,
+            bytes_read: transfer.bytes_read.saturating_add(step.spent.bytes_read),
+            bytes_zero: transfer.bytes_zero,
+            bytes_reused: transfer.bytes_reused,
+            bytes_on_wire: transfer.bytes_on_wire.saturating_add(step.spent.bytes_on_wire),
+            rate_bytes_per_sec: 0,
+            eta_seconds: None,
+        },
+        _ => {
+            let told = seen.progress.iter().find(|(id, _)| *id == step.id);
+            let mut progress = told.map(|(_, progress)| progress.clone()).unwrap_or_default();
+            progress.bytes_read = progress.bytes_read.saturating_add(step.spent.bytes_read);
+            progress.bytes_on_wire = progress.bytes_on_wire.saturating_add(step.spent.bytes_on_wire);
+            progress
+        }
+    };
+    Some(TransferStatus { disk: disk.clone(), state, progress })
+}

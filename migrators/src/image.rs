@@ -1,0 +1,63 @@
+//! The migrator of kind `image`: makes target disks, moves bytes onto them, and lets the guest boot from them.
+
+pub mod adapt;
+mod prepare;
+pub mod sync;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fluidcloud_proto::plan::MigratorKind;
+use fluidcloud_proto::task::{Output, Task, Work};
+use fluidcloud_providers::Registry;
+
+use crate::binary::ViaductBinary;
+use crate::error::Error;
+use crate::migrator::{Context, Migrator, name_of, site_of};
+
+#[derive(Clone, Debug)]
+pub struct ImageMigrator {
+    registry: Arc<Registry>,
+    viaduct: ViaductBinary,
+}
+
+impl ImageMigrator {
+    pub fn new(registry: Arc<Registry>, viaduct: ViaductBinary) -> Self {
+        Self { registry, viaduct }
+    }
+}
+
+#[async_trait]
+impl Migrator for ImageMigrator {
+    fn kind(&self) -> MigratorKind {
+        MigratorKind::Image
+    }
+
+    async fn perform(&self, task: &Task, context: &Context) -> Result<Output, Error> {
+        let provider = self.registry.get(&task.site)?;
+        match &task.work {
+            Work::PrepareDisk(order) => prepare::prepare(&*provider, task.key.relocation, order).await,
+            Work::SyncDisk(order) => {
+                let source = site_of(&self.registry.get(&order.source)?)?;
+                let target = site_of(&provider)?;
+                let ends = sync::Ends::new(&self.viaduct, source, target, order, task.key.epoch);
+                let transfer = sync::sync(&ends, &context.progress).await?;
+                Ok(Output::Synced { transfer })
+            }
+            Work::AdaptGuest(order) => {
+                let site = site_of(&provider)?;
+                adapt::adapt(&site, order, task.key.epoch).await
+            }
+            other => Err(Error::WrongWork { kind: self.kind(), work: name_of(other) }),
+        }
+    }
+
+    async fn halt(&self, task: &Task) -> Result<(), Error> {
+        let site = || site_of(&self.registry.get(&task.site)?);
+        match &task.work {
+            Work::SyncDisk(order) => sync::halt(&*site()?, order).await,
+            Work::AdaptGuest(order) => Ok(adapt::work(&site()?, order, task.key.epoch)?.halt().await?),
+            _ => Ok(()),
+        }
+    }
+}

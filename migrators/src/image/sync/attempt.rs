@@ -1,0 +1,277 @@
+//! One attempt: both ends are started, listened to, and judged by what they said. Dropping it ends both.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use fluidcloud_proto::request::TransportKind;
+use fluidcloud_providers::{Command, Line, Running, Site};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::Error;
+use super::ends::{Ends, Prepared};
+use super::report::{Counts, Finished, Said, parse};
+use super::tally::Tally;
+use crate::migrator::Progress;
+
+/// The receiver may look at its journal and make room before it listens.
+const LISTEN: Duration = Duration::from_secs(120);
+/// The ends speak every half second; so long a silence means that a host hangs.
+const SILENCE: Duration = Duration::from_secs(180);
+/// When one end has failed, the other may still say why.
+const LAST_WORD: Duration = Duration::from_secs(8);
+/// Lines of noise kept of an end, for the message when it dies.
+const NOISE_LINES_MAX: usize = 3;
+const NOISE_CHARS_MAX: usize = 200;
+
+pub(super) struct Attempt {
+    /// The digest on which both ends agree.
+    pub outcome: Result<String, crate::Error>,
+    pub last: Counts,
+    /// What this attempt brought to the target.
+    pub fresh_bytes: u64,
+}
+
+pub(super) async fn run_once(ends: &Ends<'_>, tally: &Tally, progress: &Progress) -> Attempt {
+    let mut last = Counts::default();
+    let outcome = run(ends, &mut |counts| {
+        last = counts;
+        progress.tell(tally.progress(counts));
+    })
+    .await;
+    Attempt { outcome, last, fresh_bytes: last.bytes_done.saturating_sub(last.bytes_reused) }
+}
+
+async fn run(ends: &Ends<'_>, told: &mut (dyn FnMut(Counts) + Send)) -> Result<String, crate::Error> {
+    let (source, target) = ends.prepare().await?;
+    match ends.transport() {
+        TransportKind::Tcp => over_tcp(ends, &source, &target, told).await,
+        TransportKind::Ssh => {
+            let command = ends.ssh_sender(&target, &source)?;
+            let mut sender = End::start(ends, "sender", &*ends.source, &command).await?;
+            match sender.finish(told).await {
+                // Over ssh the receiver reports to the sender, which says that both agreed.
+                Ok(finished) => Ok(verified(ends, "sender", finished)?.digest),
+                Err(error) => Err(error.into()),
+            }
+        }
+    }
+}
+
+async fn over_tcp(
+    ends: &Ends<'_>,
+    source: &Prepared,
+    target: &Prepared,
+    told: &mut (dyn FnMut(Counts) + Send),
+) -> Result<String, crate::Error> {
+    let command = ends.receiver(source, target);
+    let mut receiver = End::start(ends, "receiver", &*ends.target, &command).await?;
+    let address = receiver.listening().await?;
+    let command = ends.sender(source, target, &address);
+    let mut sender = End::start(ends, "sender", &*ends.source, &command).await?;
+    let (sent, received) = both(&mut sender, &mut receiver, told).await;
+    match (sent, received) {
+        (Ok(sent), Ok(received)) => {
+            let sent = verified(ends, "sender", sent)?;
+            let received = verified(ends, "receiver", received)?;
+            told(sent.counts);
+            if sent.digest == received.digest {
+                return Ok(sent.digest);
+            }
+            let disk = ends.disk().to_string();
+            Err(Error::Disagree { disk, sent: sent.digest, received: received.digest }.into())
+        }
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error.into()),
+        (Err(sent), Err(received)) => Err(telling(sent, received).into()),
+    }
+}
+
+/// Listens to both until both have ended; when one fails, the other has a moment to say why.
+async fn both(
+    sender: &mut End,
+    receiver: &mut End,
+    told: &mut (dyn FnMut(Counts) + Send),
+) -> (Result<Finished, Error>, Result<Finished, Error>) {
+    let mut unheard = |_| {};
+    let sending = sender.finish(told);
+    let receiving = receiver.finish(&mut unheard);
+    tokio::pin!(sending, receiving);
+    tokio::select! {
+        sent = &mut sending => {
+            let patience = if sent.is_ok() { SILENCE } else { LAST_WORD };
+            let received = timeout(patience, &mut receiving).await;
+            let received = received.unwrap_or_else(|_| Err(gave_up("receiver", &sent)));
+            (sent, received)
+        }
+        received = &mut receiving => {
+            let patience = if received.is_ok() { SILENCE } else { LAST_WORD };
+            let sent = timeout(patience, &mut sending).await;
+            let sent = sent.unwrap_or_else(|_| Err(gave_up("sender", &received)));
+            (sent, received)
+        }
+    }
+}
+
+/// The end that goes on waiting after the other has ended is not the one to blame.
+fn gave_up(end: &'static str, other: &Result<Finished, Error>) -> Error {
+    let said = match other {
+        Ok(_) => "the other end has finished".to_owned(),
+        Err(error) => error.to_string(),
+    };
+    Error::Died { disk: "it".into(), end, host: "its site".into(), said }
+}
+
+/// Of two errors the one that says more: what must not be retried, then what an end said itself.
+fn telling(sent: Error, received: Error) -> Error {
+    let rank = |error: &Error| match error {
+        Error::Viaduct { retryable: false, .. } => 3,
+        // That the line broke is the other one's view of the same.
+        Error::Viaduct { code, .. } if !matches!(code.as_str(), "broken" | "silent" | "caller-gone") => 2,
+        Error::Died { host, .. } if host != "its site" => 1,
+        _ => 0,
+    };
+    if rank(&received) > rank(&sent) { received } else { sent }
+}
+
+fn verified(ends: &Ends<'_>, end: &'static str, finished: Finished) -> Result<Finished, Error> {
+    if finished.verified {
+        Ok(finished)
+    } else {
+        Err(Error::Unverified { disk: ends.disk().to_string(), end })
+    }
+}
+
+/// One running viaduct.
+struct End {
+    name: &'static str,
+    disk: String,
+    host: String,
+    running: Running,
+    failed: Option<Error>,
+    finished: Option<Finished>,
+    noise: VecDeque<String>,
+}
+
+impl End {
+    async fn start(
+        ends: &Ends<'_>,
+        name: &'static str,
+        site: &dyn Site,
+        command: &Command,
+    ) -> Result<Self, crate::Error> {
+        let running = site.start(command).await?;
+        Ok(Self {
+            name,
+            disk: ends.disk().to_string(),
+            host: site.host().to_owned(),
+            running,
+            failed: None,
+            finished: None,
+            noise: VecDeque::new(),
+        })
+    }
+
+    async fn listening(&mut self) -> Result<String, Error> {
+        let until = Instant::now() + LISTEN;
+        loop {
+            match timeout_at(until, self.next()).await {
+                Err(_) => return Err(self.silent(LISTEN)),
+                Ok(Some(Said::Listening { address })) => return Ok(address),
+                Ok(Some(_)) => {}
+                Ok(None) => return Err(self.died()),
+            }
+        }
+    }
+
+    async fn finish(&mut self, told: &mut (dyn FnMut(Counts) + Send)) -> Result<Finished, Error> {
+        loop {
+            match timeout(SILENCE, self.next()).await {
+                Err(_) => return Err(self.silent(SILENCE)),
+                Ok(Some(Said::Progress(counts))) => told(counts),
+                Ok(Some(_)) => {}
+                Ok(None) => match self.finished.take() {
+                    Some(finished) => return Ok(finished),
+                    None => return Err(self.died()),
+                },
+            }
+        }
+    }
+
+    /// What it says next; `None` when it has ended. Cancel-safe.
+    async fn next(&mut self) -> Option<Said> {
+        loop {
+            let line = match self.running.next().await {
+                Some(Line::Stdout(line)) => line,
+                Some(Line::Stderr(line)) => {
+                    self.keep(&line);
+                    continue;
+                }
+                Some(Line::Exit(_)) | None => return None,
+            };
+            let Some(said) = parse(&line) else {
+                self.keep(&line);
+                continue;
+            };
+            match &said {
+                Said::Failed { code, message, remedy, retryable } => {
+                    self.failed = Some(Error::Viaduct {
+                        disk: self.disk.clone(),
+                        code: code.clone(),
+                        message: format!("{} at {}: {message}", self.name, self.host),
+                        remedy: remedy.clone(),
+                        retryable: *retryable,
+                    });
+                }
+                Said::Refused { code, message } | Said::Interrupted { code, message } => {
+                    tracing::warn!(disk = %self.disk, end = self.name, code, message, "viaduct");
+                }
+                Said::Finished(finished) => self.finished = Some(finished.clone()),
+                Said::Listening { .. } | Said::Progress(_) | Said::Other => {}
+            }
+            return Some(said);
+        }
+    }
+
+    fn keep(&mut self, line: &str) {
+        if self.noise.len() == NOISE_LINES_MAX {
+            self.noise.pop_front();
+        }
+        self.noise.push_back(line.chars().take(NOISE_CHARS_MAX).collect());
+    }
+
+    fn died(&mut self) -> Error {
+        self.failed.take().unwrap_or_else(|| {
+            let said = Vec::from_iter(self.noise.drain(..)).join("; ");
+            let said = if said.is_empty() { "killed, or the connection was lost".to_owned() } else { said };
+            Error::Died { disk: self.disk.clone(), end: self.name, host: self.host.clone(), said }
+        })
+    }
+
+    fn silent(&self, waited: Duration) -> Error {
+        let secs = waited.as_secs();
+        Error::Silent { disk: self.disk.clone(), end: self.name, host: self.host.clone(), secs }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn viaduct(code: &str, retryable: bool) -> Error {
+        let (disk, code) = ("app/vda".into(), code.into());
+        Error::Viaduct { disk, code, message: String::new(), remedy: String::new(), retryable }
+    }
+
+    fn code(error: &Error) -> &str {
+        match error {
+            Error::Viaduct { code, .. } => code,
+            _ => "",
+        }
+    }
+
+    #[test]
+    fn of_two_errors_the_cause_is_told_and_not_its_echo() {
+        assert_eq!(code(&telling(viaduct("broken", true), viaduct("no-room", false))), "no-room");
+        assert_eq!(code(&telling(viaduct("no-room", false), viaduct("broken", true))), "no-room");
+        assert_eq!(code(&telling(viaduct("broken", true), viaduct("corrupted", true))), "corrupted");
+    }
+}

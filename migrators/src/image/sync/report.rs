@@ -1,0 +1,92 @@
+//! What a viaduct says on its standard output: one JSON object per line. Unknown events are skipped, so that a newer
+//! viaduct can say more.
+
+use serde::Deserialize;
+
+/// One line of the report.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub(super) enum Said {
+    Listening {
+        address: String,
+    },
+    Progress(Counts),
+    Finished(Finished),
+    Failed {
+        code: String,
+        message: String,
+        remedy: String,
+        retryable: bool,
+    },
+    Refused {
+        code: String,
+        message: String,
+    },
+    Interrupted {
+        code: String,
+        message: String,
+    },
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
+pub(super) struct Counts {
+    pub bytes_total: u64,
+    #[serde(default)]
+    pub bytes_done: u64,
+    pub bytes_read: u64,
+    pub bytes_zero: u64,
+    pub bytes_reused: u64,
+    pub bytes_on_wire: u64,
+    #[serde(default)]
+    pub rate_bps: u64,
+    #[serde(default)]
+    pub eta_seconds: Option<u64>,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(super) struct Finished {
+    #[serde(flatten)]
+    pub counts: Counts,
+    pub digest: String,
+    pub verified: bool,
+}
+
+/// `None` for a line that is no report, such as a warning of a library.
+pub(super) fn parse(line: &str) -> Option<Said> {
+    serde_json::from_str(line).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lines_of_the_protocol_are_read() {
+        let listening = r#"{"event":"listening","address":"10.0.0.1:4711"}"#;
+        assert_eq!(parse(listening), Some(Said::Listening { address: "10.0.0.1:4711".into() }));
+        let progress = r#"{"event":"progress","bytes_total":10,"bytes_done":5,"bytes_read":4,"bytes_zero":1,
+            "bytes_reused":0,"bytes_on_wire":3,"rate_bps":7,"eta_seconds":null}"#;
+        let Some(Said::Progress(counts)) = parse(progress) else { panic!("not read as progress") };
+        assert_eq!((counts.bytes_done, counts.bytes_on_wire, counts.eta_seconds), (5, 3, None));
+        let finished = r#"{"event":"finished","bytes_total":10,"bytes_read":4,"bytes_zero":1,"bytes_reused":5,
+            "bytes_on_wire":3,"seconds":1.5,"digest":"abc","verified":true}"#;
+        let Some(Said::Finished(finished)) = parse(finished) else { panic!("not read as finished") };
+        assert_eq!(
+            (finished.digest.as_str(), finished.verified, finished.counts.bytes_reused),
+            ("abc", true, 5)
+        );
+        let failed = r#"{"event":"failed","code":"no-room","message":"m","remedy":"r","retryable":false}"#;
+        assert!(
+            matches!(parse(failed), Some(Said::Failed { code, retryable: false, .. }) if code == "no-room")
+        );
+    }
+
+    #[test]
+    fn a_newer_event_is_skipped_and_noise_is_no_report() {
+        assert_eq!(parse(r#"{"event":"weather","degrees":20}"#), Some(Said::Other));
+        assert_eq!(parse("libfoo: warning"), None);
+        assert_eq!(parse(""), None);
+    }
+}

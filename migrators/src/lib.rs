@@ -1,0 +1,18 @@
+//! Makes it happen: the worker loop that takes tasks from the bus, and the migrators that carry them out at the
+//! sites. Decides nothing about a relocation: what comes next is the conduit's business.
+
+pub mod binary;
+pub mod conformance;
+pub mod error;
+pub mod guest;
+pub mod image;
+pub mod memory;
+pub mod migrator;
+pub mod rewrite;
+pub mod volume;
+pub mod worker;
+
+pub use binary::ViaductBinary;
+pub use error::Error;
+pub use migrator::{Context, Migrator, Migrators, Progress};
+pub use worker::{Worker, WorkerOptions};

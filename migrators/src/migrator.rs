@@ -1,0 +1,102 @@
+//! The contract of those who do the work, and the choice of the right one for a task.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fluidcloud_proto::plan::MigratorKind;
+use fluidcloud_proto::progress::TransferProgress;
+use fluidcloud_proto::task::{Output, Task, Work};
+use fluidcloud_providers::{Provider, Registry, Site};
+use tokio::sync::watch;
+
+use crate::binary::ViaductBinary;
+use crate::error::Error;
+use crate::image::ImageMigrator;
+use crate::rewrite::RewriteMigrator;
+use crate::volume::VolumeMigrator;
+
+/// One kind of work at a site.
+///
+/// - **Idempotent.** A task done twice is the same as once: `perform` that finds the work of an earlier attempt done
+///   answers what that attempt would have answered; that finds it half done goes on or begins again from a state
+///   that nobody else has seen.
+/// - **Cancel-safe.** The future may be dropped at any await point, and the process killed at any instant. What it
+///   had started at a site is ended; the disks are left so that the same task can be performed again.
+/// - **Fenced.** `task.key.epoch` is recorded at the site before a disk is changed. Work of a lower epoch is ended
+///   and, when it comes later, refused; work of the same or a higher epoch takes over.
+/// - **The source is sacred.** Nothing is ever written to a disk of the source.
+/// - Progress is told through the context as often as there is some; whoever listens keeps the newest.
+#[async_trait]
+pub trait Migrator: Send + Sync + std::fmt::Debug {
+    fn kind(&self) -> MigratorKind;
+
+    async fn perform(&self, task: &Task, context: &Context) -> Result<Output, Error>;
+
+    /// After `perform` was dropped: returns when nothing of it runs at the site any more. Bounded by itself; an
+    /// error means that it cannot be known.
+    async fn halt(&self, task: &Task) -> Result<(), Error>;
+}
+
+/// What a migrator is given beside its task.
+#[derive(Clone, Debug)]
+pub struct Context {
+    pub progress: Progress,
+}
+
+impl Context {
+    pub fn new() -> (Self, watch::Receiver<Option<TransferProgress>>) {
+        let (sender, receiver) = watch::channel(None);
+        (Self { progress: Progress(sender) }, receiver)
+    }
+}
+
+/// How far the work is; the newest wins.
+#[derive(Clone, Debug)]
+pub struct Progress(watch::Sender<Option<TransferProgress>>);
+
+impl Progress {
+    pub fn tell(&self, progress: TransferProgress) {
+        self.0.send_replace(Some(progress));
+    }
+}
+
+/// The migrators of one worker, one of each kind.
+#[derive(Clone, Debug)]
+pub struct Migrators(Vec<Arc<dyn Migrator>>);
+
+impl Migrators {
+    /// Those that work at real sites.
+    pub fn new(registry: Arc<Registry>, viaduct: ViaductBinary) -> Self {
+        Self(vec![
+            Arc::new(ImageMigrator::new(registry.clone(), viaduct.clone())),
+            Arc::new(VolumeMigrator::new(registry.clone(), viaduct)),
+            Arc::new(RewriteMigrator::new(registry)),
+        ])
+    }
+
+    /// Those that are given, such as [`crate::memory::migrators`].
+    pub fn of(migrators: Vec<Arc<dyn Migrator>>) -> Self {
+        Self(migrators)
+    }
+
+    pub fn choose(&self, kind: MigratorKind) -> Result<Arc<dyn Migrator>, Error> {
+        let found = self.0.iter().find(|migrator| migrator.kind() == kind);
+        found.cloned().ok_or(Error::NoMigrator(kind))
+    }
+}
+
+pub(crate) fn site_of(provider: &Arc<dyn Provider>) -> Result<Arc<dyn Site>, Error> {
+    provider.site().ok_or_else(|| Error::NoSite { provider: provider.id().to_string() })
+}
+
+/// For messages: what a task asks for.
+pub(crate) fn name_of(work: &Work) -> &'static str {
+    match work {
+        Work::PrepareDisk(_) => "prepare_disk",
+        Work::SyncDisk(_) => "sync_disk",
+        Work::AdaptGuest(_) => "adapt_guest",
+        Work::FoldVolume(_) => "fold_volume",
+        Work::RehearseRewrite(_) => "rehearse_rewrite",
+        Work::RewriteConfig(_) => "rewrite_config",
+    }
+}

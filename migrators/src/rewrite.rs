@@ -1,0 +1,152 @@
+//! The migrator of kind `rewrite`: regular expressions on files inside the guest. At the target on the copied disks;
+//! before that, as a rehearsal, read-only on the disks of the running guest at the source.
+
+pub mod diff;
+pub mod rules;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fluidcloud_proto::failure::{Code, Failure};
+use fluidcloud_proto::ids::Epoch;
+use fluidcloud_proto::plan::MigratorKind;
+use fluidcloud_proto::task::{FileDiff, Output, RewriteConfig, Task, Work};
+use fluidcloud_providers::{Registry, Site};
+
+use crate::guest::{self, Drive, Guest, Session};
+use crate::migrator::{Context, Migrator, name_of, site_of};
+use rules::Rewritten;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("rule for {file}: `{pattern}` is not a regular expression")]
+    InvalidPattern {
+        file: String,
+        pattern: String,
+        #[source]
+        cause: Box<regex::Error>,
+    },
+    #[error("rule for {file}: `{pattern}` matches nothing in it")]
+    NothingMatched { file: String, pattern: String },
+    #[error("file {file} is not in the guest")]
+    FileMissing { file: String },
+    #[error("file {file} is not text in UTF-8")]
+    NotText { file: String },
+    #[error("file {file} would have {bytes} bytes, more than the {max} that a rule may make of it")]
+    Grown { file: String, bytes: u64, max: u64 },
+}
+
+impl Error {
+    pub fn to_failure(&self) -> Failure {
+        let (code, remedy) = match self {
+            Self::InvalidPattern { .. } => (
+                Code::InvalidPattern,
+                "write it in the syntax of the Rust `regex` crate; backslashes are doubled in JSON",
+            ),
+            Self::NothingMatched { .. } => (
+                Code::NothingMatched,
+                "compare it with the file in the guest (`(?m)` makes ^ and $ match at lines), or drop the rule",
+            ),
+            Self::FileMissing { .. } => {
+                (Code::FileMissing, "name a regular file by its absolute path in the guest")
+            }
+            Self::NotText { .. } => (Code::GuestUnsupported, "rewrite text files only"),
+            Self::Grown { .. } => (Code::InvalidPattern, "write a pattern that matches less often"),
+        };
+        Failure::never(code, crate::error::chain(self), remedy)
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct RewriteMigrator {
+    registry: Arc<Registry>,
+}
+
+impl RewriteMigrator {
+    pub fn new(registry: Arc<Registry>) -> Self {
+        Self { registry }
+    }
+
+    fn site(&self, task: &Task) -> Result<Arc<dyn Site>, crate::Error> {
+        site_of(&self.registry.get(&task.site)?)
+    }
+}
+
+#[async_trait]
+impl Migrator for RewriteMigrator {
+    fn kind(&self) -> MigratorKind {
+        MigratorKind::Rewrite
+    }
+
+    async fn perform(&self, task: &Task, _context: &Context) -> Result<Output, crate::Error> {
+        let files = match &task.work {
+            Work::RehearseRewrite(order) => rehearse(&self.site(task)?, order).await?,
+            Work::RewriteConfig(order) => rewrite(&self.site(task)?, order, task.key.epoch).await?,
+            other => return Err(crate::Error::WrongWork { kind: self.kind(), work: name_of(other) }),
+        };
+        Ok(Output::Rewritten { files })
+    }
+
+    async fn halt(&self, task: &Task) -> Result<(), crate::Error> {
+        match &task.work {
+            Work::RewriteConfig(order) => Ok(work(&self.site(task)?, order, task.key.epoch)?.halt().await?),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// What the rules would do, as diffs. Changes nothing; the guest may run.
+pub async fn rehearse(site: &Arc<dyn Site>, order: &RewriteConfig) -> Result<Vec<FileDiff>, crate::Error> {
+    // What is wrong with a rule alone needs no guest to be found.
+    rules::compile(&order.rules)?;
+    if order.rules.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut session = Session::look(site, &drives(order)).await?;
+    Guest::mount(&mut session, &order.disks).await?;
+    let rewritten = rewritten(&mut session, order).await?;
+    Ok(rewritten.iter().map(Rewritten::to_diff).collect())
+}
+
+async fn rewrite(
+    site: &Arc<dyn Site>,
+    order: &RewriteConfig,
+    epoch: Epoch,
+) -> Result<Vec<FileDiff>, crate::Error> {
+    rules::compile(&order.rules)?;
+    if order.rules.is_empty() {
+        return Ok(Vec::new());
+    }
+    let work = work(site, order, epoch)?;
+    if let Some(earlier) = work.earlier().await? {
+        return Ok(earlier);
+    }
+    let mut session = work.open().await?;
+    Guest::mount(&mut session, &order.disks).await?;
+    let rewritten = rewritten(&mut session, order).await?;
+    for file in rewritten.iter().filter(|file| file.before != file.after) {
+        session.write(&file.path, file.after.as_bytes()).await?;
+    }
+    let diffs: Vec<_> = rewritten.iter().map(Rewritten::to_diff).collect();
+    work.seal(session, &diffs).await?;
+    Ok(diffs)
+}
+
+async fn rewritten(session: &mut Session, order: &RewriteConfig) -> Result<Vec<Rewritten>, crate::Error> {
+    let files = rules::files(&order.rules);
+    let contents = session.read_all(&files).await?;
+    let mut originals = Vec::new();
+    for (file, content) in files.into_iter().zip(contents) {
+        let content = content.ok_or_else(|| Error::FileMissing { file: file.clone() })?;
+        originals.push((file, content));
+    }
+    Ok(rules::apply(&order.rules, &originals)?)
+}
+
+fn work(site: &Arc<dyn Site>, order: &RewriteConfig, epoch: Epoch) -> Result<guest::Work, guest::Error> {
+    guest::Work::new(site, "rewrite", epoch, drives(order))
+}
+
+fn drives(order: &RewriteConfig) -> Vec<Drive> {
+    order.disks.iter().map(|disk| Drive { place: disk.place.clone(), read_only: disk.staging }).collect()
+}

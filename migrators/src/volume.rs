@@ -1,0 +1,53 @@
+//! The migrator of kind `volume`: brings a volume's content into the instance's own file system. A volume that
+//! arrives as a volume needs nothing but the image migrator.
+
+pub mod fold;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use fluidcloud_proto::plan::MigratorKind;
+use fluidcloud_proto::task::{Output, Task, Work};
+use fluidcloud_providers::Registry;
+
+use crate::binary::ViaductBinary;
+use crate::error::Error;
+use crate::migrator::{Context, Migrator, name_of, site_of};
+
+#[derive(Clone, Debug)]
+pub struct VolumeMigrator {
+    registry: Arc<Registry>,
+    viaduct: ViaductBinary,
+}
+
+impl VolumeMigrator {
+    pub fn new(registry: Arc<Registry>, viaduct: ViaductBinary) -> Self {
+        Self { registry, viaduct }
+    }
+}
+
+#[async_trait]
+impl Migrator for VolumeMigrator {
+    fn kind(&self) -> MigratorKind {
+        MigratorKind::Volume
+    }
+
+    async fn perform(&self, task: &Task, _context: &Context) -> Result<Output, Error> {
+        let site = site_of(&self.registry.get(&task.site)?)?;
+        match &task.work {
+            Work::FoldVolume(order) => {
+                let folded = fold::fold(&site, &self.viaduct, order, task.key.epoch).await?;
+                Ok(Output::Folded(folded))
+            }
+            other => Err(Error::WrongWork { kind: self.kind(), work: name_of(other) }),
+        }
+    }
+
+    async fn halt(&self, task: &Task) -> Result<(), Error> {
+        let site = site_of(&self.registry.get(&task.site)?)?;
+        match &task.work {
+            Work::FoldVolume(order) => Ok(fold::work(&site, order, task.key.epoch)?.halt().await?),
+            _ => Ok(()),
+        }
+    }
+}

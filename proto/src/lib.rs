@@ -1,0 +1,20 @@
+//! What is said: the ids, documents and messages that every part of FluidCloud exchanges, and the [`bus`] that
+//! carries them. Nothing here acts; a type is here because it crosses a process or is written down.
+
+pub mod bus;
+pub mod command;
+pub mod event;
+pub mod failure;
+pub mod ids;
+pub mod offer;
+pub mod plan;
+pub mod progress;
+pub mod report;
+pub mod request;
+pub mod schema;
+pub mod status;
+pub mod task;
+pub mod topology;
+
+pub use failure::{Code, Failure, Retry};
+pub use ids::*;

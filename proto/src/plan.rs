@@ -1,0 +1,122 @@
+//! The plan of a relocation as a DAG of steps: what will be done, after what, by whom. The conduit makes it;
+//! users read it before they say yes.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ComponentName, DiskId, ProviderId};
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Plan {
+    pub source: ProviderId,
+    pub target: ProviderId,
+    /// In an order that respects `after`.
+    pub steps: Vec<PlannedStep>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct PlannedStep {
+    pub id: StepId,
+    pub after: Vec<StepId>,
+    pub runs: Runner,
+}
+
+/// What is done. The id of a step is its kind and its subject, so a plan made twice has the same ids.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StepId {
+    /// Target has the name free and the room. Undo: release.
+    Reserve,
+    /// The rewrite rules tried on the running source, read-only.
+    Rehearse(ComponentName),
+    /// Remembers what the service answers, to compare at the target.
+    Observe(ComponentName),
+    /// An empty target disk. Undo: discard it.
+    Prepare(DiskId),
+    /// Source stops. Undo: it starts again.
+    Freeze(ComponentName),
+    /// The bytes move and are verified by digest.
+    Sync(DiskId),
+    /// The guest learns the target's hardware.
+    Adapt(ComponentName),
+    /// A volume's content moves into the instance's own file system.
+    Fold(DiskId),
+    /// Configuration rules are applied.
+    Rewrite(ComponentName),
+    /// The instance is defined at the target, stopped. Undo: delete it.
+    Create(ComponentName),
+    /// The instance starts at the target and answers. Undo: stop it.
+    Verify(ComponentName),
+    /// The point of no return: the source is marked as kept.
+    Commit,
+    /// What only the move needed is removed: staging disks, journals.
+    Tidy,
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StepId::Reserve => f.write_str("reserve"),
+            StepId::Rehearse(component) => write!(f, "rehearse {component}"),
+            StepId::Observe(component) => write!(f, "observe {component}"),
+            StepId::Prepare(disk) => write!(f, "prepare {disk}"),
+            StepId::Freeze(component) => write!(f, "freeze {component}"),
+            StepId::Sync(disk) => write!(f, "sync {disk}"),
+            StepId::Adapt(component) => write!(f, "adapt {component}"),
+            StepId::Fold(disk) => write!(f, "fold {disk}"),
+            StepId::Rewrite(component) => write!(f, "rewrite {component}"),
+            StepId::Create(component) => write!(f, "create {component}"),
+            StepId::Verify(component) => write!(f, "verify {component}"),
+            StepId::Commit => f.write_str("commit"),
+            StepId::Tidy => f.write_str("tidy"),
+        }
+    }
+}
+
+/// Who carries a step out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Runner {
+    /// The conduit, through a provider's driver.
+    Conduit,
+    /// A worker, by a task on the queue of its kind and site.
+    Migrator { kind: MigratorKind, site: ProviderId },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum MigratorKind {
+    Image,
+    Volume,
+    Rewrite,
+}
+
+impl MigratorKind {
+    pub const ALL: [Self; 3] = [Self::Image, Self::Volume, Self::Rewrite];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Image => "image",
+            Self::Volume => "volume",
+            Self::Rewrite => "rewrite",
+        }
+    }
+}
+
+impl fmt::Display for MigratorKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for MigratorKind {
+    type Err = String;
+    fn from_str(given: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|kind| kind.as_str() == given)
+            .ok_or_else(|| format!("unknown migrator kind `{given}`: use image, volume or rewrite"))
+    }
+}

@@ -1,0 +1,245 @@
+//! What a schema cannot say: names that must exist or differ, paths, patterns, bounds. It looks at the document
+//! only; whether a provider or an instance exists is for inspection to find. The first fault found is told.
+
+mod guest;
+mod needs;
+#[cfg(test)]
+mod tests;
+mod url;
+
+use std::collections::HashSet;
+
+use super::{Check, Component, RelocationRequest, Service, Target, Transport};
+use crate::failure::{Code, Failure};
+use crate::ids::ComponentName;
+
+pub const COMPONENTS_MAX: usize = 256;
+pub const CHECKS_MAX: usize = 256;
+/// Volumes that one instance may place.
+pub const VOLUMES_MAX: usize = 64;
+/// Rewrite rules of one instance.
+pub const RULES_MAX: usize = 256;
+pub const LABELS_MAX: usize = 64;
+/// Parallel streams of one disk.
+pub const STREAMS_MAX: u8 = 64;
+/// Paths, patterns, URLs and other short texts.
+pub const TEXT_BYTES_MAX: usize = 4096;
+pub const REPLACEMENT_BYTES_MAX: usize = 64 * 1024;
+/// A day: nobody waits longer for a service to answer.
+pub const WITHIN_SECS_MAX: u64 = 24 * 60 * 60;
+
+pub fn validate(request: &RelocationRequest) -> Result<(), Failure> {
+    if let Some(tenant) = &request.tenant {
+        text("tenant", tenant)?;
+    }
+    components(&request.service)?;
+    needs::check(&request.service.components)?;
+    target(&request.target, &request.service)?;
+    transport(&request.transport)?;
+    count("`verify`", "checks", request.verify.len(), CHECKS_MAX)?;
+    request.verify.iter().try_for_each(|given| check(given, &request.service))
+}
+
+fn components(service: &Service) -> Result<(), Failure> {
+    let what = format!("service `{}`", service.name);
+    count(&what, "components", service.components.len(), COMPONENTS_MAX)?;
+    let mut names = HashSet::new();
+    let mut instances = HashSet::new();
+    let mut target_names = HashSet::new();
+    for component in &service.components {
+        let name = &component.name;
+        if !names.insert(name) {
+            return Err(invalid(
+                format!("{what} has two components named `{name}`"),
+                "give each component a name of its own",
+            ));
+        }
+        kind(component)?;
+        let Some(instance) = &component.instance else { continue };
+        if !instances.insert(&instance.id) {
+            return Err(invalid(
+                format!(
+                    "component `{name}` moves instance `{}`, which another component moves too",
+                    instance.id
+                ),
+                "name each instance in one component only",
+            ));
+        }
+        let target_name = instance.target_name.as_ref().unwrap_or(&instance.id);
+        if !target_names.insert(target_name) {
+            return Err(invalid(
+                format!("component `{name}` would be named `{target_name}` at the target, like another one"),
+                "give it another `target_name`",
+            ));
+        }
+        guest::check(name, instance)?;
+    }
+    if instances.is_empty() {
+        return Err(invalid(
+            format!("{what} has no instance to move"),
+            "add a component with an `instance` and its `id` at the source",
+        ));
+    }
+    Ok(())
+}
+
+/// Exactly one of `instance` and `stays`.
+fn kind(component: &Component) -> Result<(), Failure> {
+    let name = &component.name;
+    match (&component.instance, &component.stays) {
+        (Some(_), None) => Ok(()),
+        (None, Some(stays)) => {
+            text(&format!("`kind` of component `{name}`"), &stays.kind)?;
+            url::check(name, &stays.url)
+        }
+        (Some(_), Some(_)) => Err(invalid(
+            format!("component `{name}` has both `instance` and `stays`"),
+            "keep `instance` if it moves, `stays` if it does not",
+        )),
+        (None, None) => Err(invalid(
+            format!("component `{name}` has neither `instance` nor `stays`"),
+            "add `instance` if it moves, `stays` if it does not",
+        )),
+    }
+}
+
+fn target(target: &Target, service: &Service) -> Result<(), Failure> {
+    if target.provider.as_ref() == Some(&service.provider) {
+        return Err(invalid(
+            format!("target provider `{}` is where service `{}` runs now", service.provider, service.name),
+            "name another provider, or leave it out to take the first that fits",
+        ));
+    }
+    let needs = &target.needs;
+    let texts = [("region", &needs.region), ("driver", &needs.driver)];
+    for (what, given) in texts {
+        if let Some(given) = given {
+            text(&format!("`{what}` of the target's needs"), given)?;
+        }
+    }
+    if needs.labels.len() > LABELS_MAX {
+        return Err(too_many("the target's needs", "labels", needs.labels.len(), LABELS_MAX));
+    }
+    needs.labels.iter().try_for_each(|(label, value)| {
+        text("a label of the target's needs", label)?;
+        text(&format!("label `{label}` of the target's needs"), value)
+    })
+}
+
+fn transport(transport: &Transport) -> Result<(), Failure> {
+    if transport.rate_bytes_per_sec == Some(0) {
+        return Err(invalid(
+            "`rate_bytes_per_sec` of the transport is 0, so nothing would move".into(),
+            "give the bytes per second a disk may take, or leave it out",
+        ));
+    }
+    match transport.streams {
+        Some(streams) if streams == 0 || streams > STREAMS_MAX => Err(invalid(
+            format!("`streams` of the transport is {streams}"),
+            format!("give 1 to {STREAMS_MAX}, or leave it out"),
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn check(check: &Check, service: &Service) -> Result<(), Failure> {
+    let name = &check.component;
+    let component = find(service, name).ok_or_else(|| {
+        invalid(
+            format!("a check asks component `{name}`, which service `{}` does not have", service.name),
+            format!("use one of {}", known(service)),
+        )
+    })?;
+    if component.instance.is_none() {
+        return Err(invalid(
+            format!("a check asks component `{name}`, which stays where it is"),
+            "check a component that moves; what stays is checked by its `url`",
+        ));
+    }
+    let http = &check.http;
+    if http.port == 0 {
+        return Err(invalid(
+            format!("the check of component `{name}` has port 0"),
+            "give the port it listens on",
+        ));
+    }
+    if !http.path.starts_with('/') || http.path.len() > TEXT_BYTES_MAX || has_blank(&http.path) {
+        return Err(invalid(
+            format!("the check of component `{name}` has path `{}`", shown(&http.path)),
+            "start it with `/`, and write blanks as %20",
+        ));
+    }
+    if !(100..=599).contains(&http.status) {
+        return Err(invalid(
+            format!("the check of component `{name}` expects status {}", http.status),
+            "give an HTTP status, 100 to 599",
+        ));
+    }
+    if http.within_secs == 0 || http.within_secs > WITHIN_SECS_MAX {
+        return Err(invalid(
+            format!("the check of component `{name}` has {} as `within_secs`", http.within_secs),
+            format!("give 1 to {WITHIN_SECS_MAX} seconds"),
+        ));
+    }
+    for (what, given) in [("contains", &http.contains), ("unchanged", &http.unchanged)] {
+        if let Some(given) = given {
+            text(&format!("`{what}` in the check of component `{name}`"), given)?;
+        }
+    }
+    Ok(())
+}
+
+fn find<'a>(service: &'a Service, name: &ComponentName) -> Option<&'a Component> {
+    service.components.iter().find(|component| component.name == *name)
+}
+
+fn known(service: &Service) -> String {
+    let names: Vec<_> =
+        service.components.iter().take(8).map(|component| format!("`{}`", component.name)).collect();
+    let more = if service.components.len() > names.len() { ", …" } else { "" };
+    format!("{}{more}", names.join(", "))
+}
+
+/// At least one and at most `max`.
+fn count(what: &str, of: &str, given: usize, max: usize) -> Result<(), Failure> {
+    if given > max { Err(too_many(what, of, given, max)) } else { Ok(()) }
+}
+
+fn too_many(what: &str, of: &str, given: usize, max: usize) -> Failure {
+    invalid(format!("{what} has {given} {of}, more than {max}"), "split it into several requests")
+}
+
+/// Not empty, not long, one line.
+fn text(what: &str, given: &str) -> Result<(), Failure> {
+    if given.is_empty() {
+        return Err(invalid(format!("{what} is empty"), "give it a value or leave it out"));
+    }
+    if given.len() > TEXT_BYTES_MAX {
+        return Err(invalid(
+            format!("{what} has {} bytes, more than {TEXT_BYTES_MAX}", given.len()),
+            "shorten it",
+        ));
+    }
+    if given.chars().any(char::is_control) {
+        return Err(invalid(format!("{what} holds a control character"), "write it on one line"));
+    }
+    Ok(())
+}
+
+fn has_blank(given: &str) -> bool {
+    given.chars().any(|c| c.is_whitespace() || c.is_control())
+}
+
+/// What a user gave, as an error may repeat it.
+fn shown(given: &str) -> String {
+    const SHOWN_CHARS: usize = 120;
+    let mut shown: String = given.chars().take(SHOWN_CHARS).flat_map(char::escape_debug).collect();
+    if given.chars().nth(SHOWN_CHARS).is_some() {
+        shown.push('…');
+    }
+    shown
+}
+
+fn invalid(message: String, remedy: impl Into<String>) -> Failure {
+    Failure::never(Code::InvalidRequest, message, remedy)
+}

@@ -1,0 +1,149 @@
+//! What inspection found: the instances of a service as their provider runs them, and the concerns about
+//! moving them. Sizes are bytes.
+
+use std::net::IpAddr;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::ids::{ComponentName, DiskName, InstanceName, ProviderId};
+
+/// The service as it stands at the source.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Topology {
+    pub provider: ProviderId,
+    pub instances: Vec<Placed>,
+    pub stays: Vec<Link>,
+    pub concerns: Vec<Concern>,
+}
+
+/// An instance in its role in the service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Placed {
+    pub component: ComponentName,
+    pub needs: Vec<ComponentName>,
+    pub instance: Instance,
+}
+
+/// What stays behind and must be reachable afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Link {
+    pub component: ComponentName,
+    pub kind: String,
+    pub url: String,
+}
+
+/// One virtual machine as its provider describes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Instance {
+    pub name: InstanceName,
+    pub power: Power,
+    pub machine: String,
+    pub firmware: Firmware,
+    pub vcpus: u32,
+    pub memory_bytes: u64,
+    /// Root first, then in the order the guest sees them.
+    pub disks: Vec<Disk>,
+    pub nics: Vec<Nic>,
+    pub addresses: Vec<IpAddr>,
+    pub concerns: Vec<Concern>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Power {
+    Running,
+    Stopped,
+    /// Neither: paused, crashed, suspended to disk.
+    Other,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Firmware {
+    Bios,
+    Uefi,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Disk {
+    pub name: DiskName,
+    pub role: DiskRole,
+    pub bus: String,
+    /// The device the guest sees, such as `/dev/sda`: what an fstab with device names means by it.
+    pub guest_device: String,
+    pub size_bytes: u64,
+    /// What the provider's storage holds of it.
+    pub allocated_bytes: u64,
+    pub place: DiskPlace,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskRole {
+    Root,
+    Volume,
+}
+
+/// Where the bytes of a disk are, as seen from its provider's site.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+pub struct DiskPlace {
+    /// Absolute path at the site; an object key for providers without files.
+    pub path: String,
+    pub format: DiskFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum DiskFormat {
+    Raw,
+    Qcow2,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Nic {
+    pub mac: String,
+    pub model: String,
+    pub network: String,
+}
+
+/// What may hinder a move, with the remedy. A critical one stops the relocation before it touches anything.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Concern {
+    pub severity: Severity,
+    pub subject: String,
+    pub message: String,
+    pub remedy: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    Information,
+    Warning,
+    Critical,
+}
+
+impl Topology {
+    pub fn worst(&self) -> Option<&Concern> {
+        self.all_concerns().max_by_key(|concern| concern.severity)
+    }
+
+    pub fn all_concerns(&self) -> impl Iterator<Item = &Concern> {
+        self.concerns.iter().chain(self.instances.iter().flat_map(|placed| &placed.instance.concerns))
+    }
+
+    pub fn placed(&self, component: &ComponentName) -> Option<&Placed> {
+        self.instances.iter().find(|placed| placed.component == *component)
+    }
+}
+
+impl Instance {
+    pub fn root(&self) -> Option<&Disk> {
+        self.disks.iter().find(|disk| disk.role == DiskRole::Root)
+    }
+
+    pub fn disk(&self, name: &DiskName) -> Option<&Disk> {
+        self.disks.iter().find(|disk| disk.name == *name)
+    }
+}

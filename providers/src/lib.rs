@@ -1,0 +1,17 @@
+//! Clouds and hypervisors behind one trait. A driver acts on its provider and reports; it decides nothing about a
+//! relocation. [`Provider`] is the contract, `conformance` holds every driver to it.
+
+pub mod config;
+pub mod conformance;
+pub mod error;
+pub mod libvirt;
+pub mod memory;
+pub mod provider;
+pub mod registry;
+pub mod site;
+
+pub use config::{Accel, ProviderConfig, SiteConfig, SshConfig};
+pub use error::Error;
+pub use provider::{DiskOrder, InstanceOrder, Made, Provider, Reservation};
+pub use registry::Registry;
+pub use site::{Command, Line, Running, Site};

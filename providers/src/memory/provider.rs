@@ -1,0 +1,325 @@
+//! The contract on the simulated cloud. Every call counts, may be made to fail before or after its work, and takes
+//! effect at once.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
+use fluidcloud_proto::status::Capacity;
+use fluidcloud_proto::task::Hardware;
+use fluidcloud_proto::topology::{Disk, DiskFormat, DiskPlace, DiskRole, Instance, Nic, Power};
+
+use super::cloud::{Cloud, DiskImage, Held, Kept};
+use super::{MemoryProvider, Op, lock};
+use crate::error::Error;
+use crate::provider::{DiskOrder, InstanceOrder, Made, Provider, Reservation};
+use crate::site::Site;
+
+impl MemoryProvider {
+    fn call<T>(
+        &self,
+        op: Op,
+        subject: impl ToString,
+        work: impl FnOnce(&mut Cloud) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let lost = lock(&self.faults).call(self.id.as_str(), op, subject.to_string())?;
+        let done = work(&mut lock(&self.cloud))?;
+        lost.map_or(Ok(done), Err)
+    }
+
+    fn unknown(&self, instance: &InstanceName) -> Error {
+        Error::UnknownInstance { provider: self.id.to_string(), instance: instance.to_string() }
+    }
+
+    fn held<'a>(&self, cloud: &'a mut Cloud, instance: &InstanceName) -> Result<&'a mut Held, Error> {
+        cloud.instances.get_mut(instance).ok_or_else(|| self.unknown(instance))
+    }
+
+    fn taken(&self, name: impl ToString) -> Error {
+        Error::NameTaken { provider: self.id.to_string(), name: name.to_string() }
+    }
+
+    fn room(&self, place: &str, needed: u64, free: u64) -> Result<(), Error> {
+        if needed <= free {
+            return Ok(());
+        }
+        Err(Error::NoRoom { provider: self.id.to_string(), place: place.to_owned(), needed, free })
+    }
+
+    fn path(&self, relocation: RelocationId, disk: &DiskId, format: DiskFormat) -> String {
+        let ending = if format == DiskFormat::Raw { "raw" } else { "qcow2" };
+        format!("/pool/fluidcloud-{relocation}-{}-{}.{ending}", disk.component, disk.disk)
+    }
+
+    fn turn(&self, cloud: &mut Cloud, instance: &InstanceName, power: Power) -> Result<(), Error> {
+        let held = self.held(cloud, instance)?;
+        if held.power == power {
+            return Ok(());
+        }
+        if power == Power::Running && held.kept.is_some() {
+            self.witness.record(format!("{}: started `{instance}`, which has moved away", self.id));
+        }
+        held.power = power;
+        match power {
+            Power::Running => self.witness.started(&self.id, instance, &held.macs()),
+            Power::Stopped | Power::Other => self.witness.stopped(&self.id, instance, &held.macs()),
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl Provider for MemoryProvider {
+    fn id(&self) -> &ProviderId {
+        &self.id
+    }
+
+    fn driver(&self) -> &'static str {
+        "memory"
+    }
+
+    fn hardware(&self) -> &Hardware {
+        &self.hardware
+    }
+
+    fn site(&self) -> Option<Arc<dyn Site>> {
+        None
+    }
+
+    async fn capacity(&self) -> Result<Capacity, Error> {
+        self.call(Op::Capacity, "", |cloud| Ok(cloud.free()))
+    }
+
+    async fn instances(&self) -> Result<Vec<(InstanceName, Power)>, Error> {
+        self.call(Op::Instances, "", |cloud| {
+            Ok(cloud.instances.iter().map(|(name, held)| (name.clone(), held.power)).collect())
+        })
+    }
+
+    async fn inspect(&self, instance: &InstanceName) -> Result<Instance, Error> {
+        self.call(Op::Inspect, instance, |cloud| {
+            let held = self.held(cloud, instance)?.clone();
+            Ok(describe(instance, &held, cloud, &self.hardware))
+        })
+    }
+
+    async fn power(&self, instance: &InstanceName) -> Result<Power, Error> {
+        self.call(Op::Power, instance, |cloud| Ok(self.held(cloud, instance)?.power))
+    }
+
+    async fn start(&self, instance: &InstanceName) -> Result<(), Error> {
+        self.call(Op::Start, instance, |cloud| self.turn(cloud, instance, Power::Running))
+    }
+
+    async fn stop(&self, instance: &InstanceName, _grace: Duration) -> Result<(), Error> {
+        self.call(Op::Stop, instance, |cloud| self.turn(cloud, instance, Power::Stopped))
+    }
+
+    async fn keep_source(
+        &self,
+        instance: &InstanceName,
+        relocation: RelocationId,
+        note: &str,
+    ) -> Result<(), Error> {
+        self.call(Op::KeepSource, instance, |cloud| {
+            let held = self.held(cloud, instance)?;
+            let autostart = match &held.kept {
+                Some(kept) if kept.relocation == relocation => kept.autostart,
+                _ => held.autostart,
+            };
+            held.kept = Some(Kept { relocation, autostart });
+            held.autostart = false;
+            held.note = note.to_owned();
+            Ok(())
+        })
+    }
+
+    async fn release_source(&self, instance: &InstanceName, relocation: RelocationId) -> Result<(), Error> {
+        self.call(Op::ReleaseSource, instance, |cloud| {
+            let held = self.held(cloud, instance)?;
+            if let Some(kept) = held.kept.take_if(|kept| kept.relocation == relocation) {
+                held.autostart = kept.autostart;
+                held.note.clear();
+            }
+            Ok(())
+        })
+    }
+
+    async fn reserve(&self, wanted: &Reservation) -> Result<(), Error> {
+        self.call(Op::Reserve, wanted.relocation, |cloud| {
+            for name in &wanted.instances {
+                if cloud.instances.get(name).is_some_and(|held| held.made_for != Some(wanted.relocation)) {
+                    return Err(self.taken(name));
+                }
+            }
+            let free = cloud.free();
+            self.room("memory", wanted.memory_bytes, free.memory_bytes)?;
+            self.room("storage", wanted.disk_bytes, free.disk_bytes)?;
+            if wanted.vcpus > free.vcpus {
+                return Err(Error::Unsupported {
+                    provider: self.id.to_string(),
+                    what: format!("give {} processors, it has {}", wanted.vcpus, free.vcpus),
+                    remedy: "choose another target".to_owned(),
+                });
+            }
+            Ok(())
+        })
+    }
+
+    async fn create_disk(&self, order: &DiskOrder) -> Result<DiskPlace, Error> {
+        self.call(Op::CreateDisk, &order.disk, |cloud| {
+            let format = if order.staging { DiskFormat::Raw } else { self.hardware.format };
+            let path = self.path(order.relocation, &order.disk, format);
+            let tag = Some((order.relocation, order.disk.clone()));
+            match cloud.disks.get(&path) {
+                Some(disk) if disk.made_for == tag && disk.bytes.len() as u64 == order.size_bytes => (),
+                Some(_) => return Err(self.taken(path)),
+                None => {
+                    let size = usize::try_from(order.size_bytes).unwrap_or(usize::MAX);
+                    self.room(
+                        "storage",
+                        order.expected_bytes.max(order.size_bytes),
+                        cloud.free().disk_bytes,
+                    )?;
+                    cloud.disks.insert(path.clone(), DiskImage { made_for: tag, bytes: vec![0; size] });
+                }
+            }
+            Ok(DiskPlace { path, format })
+        })
+    }
+
+    async fn delete_disk(&self, relocation: RelocationId, disk: &DiskId) -> Result<(), Error> {
+        self.call(Op::DeleteDisk, disk, |cloud| {
+            for format in [DiskFormat::Raw, DiskFormat::Qcow2] {
+                let path = self.path(relocation, disk, format);
+                if let Some(user) = cloud.instances.iter().find(|(_, held)| held.has_disk(&path)) {
+                    self.witness.record(format!("{}: deleted `{path}`, a disk of `{}`", self.id, user.0));
+                }
+                cloud.disks.remove(&path);
+                cloud.scraps.retain(|scrap, _| !scrap.starts_with(&format!("{path}.")));
+            }
+            Ok(())
+        })
+    }
+
+    async fn create_instance(&self, order: &InstanceOrder) -> Result<(), Error> {
+        self.call(Op::CreateInstance, &order.name, |cloud| {
+            match cloud.instances.get(&order.name) {
+                Some(held) if held.made_for == Some(order.relocation) => return Ok(()),
+                Some(_) => return Err(self.taken(&order.name)),
+                None => (),
+            }
+            if let Some((_, place)) =
+                order.disks.iter().find(|(_, place)| !cloud.disks.contains_key(&place.path))
+            {
+                let cause = format!("there is no disk `{}`", place.path).into();
+                return Err(Error::Driver {
+                    provider: self.id.to_string(),
+                    what: format!("define `{}`", order.name),
+                    cause,
+                });
+            }
+            let nic = |nic: &Nic| Nic {
+                model: self.hardware.nic.clone(),
+                network: "default".into(),
+                ..nic.clone()
+            };
+            let held = Held {
+                made_for: Some(order.relocation),
+                kept: None,
+                power: Power::Stopped,
+                autostart: false,
+                vcpus: order.vcpus,
+                memory_bytes: order.memory_bytes,
+                firmware: order.firmware,
+                disks: order.disks.iter().map(|(disk, place)| (disk.disk.clone(), place.clone())).collect(),
+                nics: order.nics.iter().map(nic).collect(),
+                concerns: Vec::new(),
+                note: order.note.clone(),
+            };
+            cloud.instances.insert(order.name.clone(), held);
+            Ok(())
+        })
+    }
+
+    async fn delete_instance(&self, relocation: RelocationId, instance: &InstanceName) -> Result<(), Error> {
+        self.call(Op::DeleteInstance, instance, |cloud| {
+            if cloud.instances.get(instance).is_none_or(|held| held.made_for != Some(relocation)) {
+                return Ok(());
+            }
+            self.turn(cloud, instance, Power::Stopped)?;
+            cloud.instances.remove(instance);
+            Ok(())
+        })
+    }
+
+    async fn settle(&self, relocation: RelocationId) -> Result<(), Error> {
+        self.call(Op::Settle, relocation, |cloud| {
+            cloud.scraps.retain(|_, owner| *owner != relocation);
+            for held in cloud.instances.values_mut().filter(|held| held.made_for == Some(relocation)) {
+                held.autostart = true;
+            }
+            Ok(())
+        })
+    }
+
+    async fn addresses(&self, instance: &InstanceName) -> Result<Vec<IpAddr>, Error> {
+        self.call(Op::Addresses, instance, |cloud| Ok(addresses(self.held(cloud, instance)?)))
+    }
+
+    async fn made_for(&self, relocation: RelocationId) -> Result<Vec<Made>, Error> {
+        self.call(Op::MadeFor, relocation, |cloud| {
+            let ours = |disk: &DiskImage| disk.made_for.as_ref().is_some_and(|(id, _)| *id == relocation);
+            let disks = cloud.disks.iter().filter(|(_, disk)| ours(disk));
+            let scraps = cloud.scraps.iter().filter(|(_, owner)| **owner == relocation);
+            let instances = cloud.instances.iter().filter(|(_, held)| held.made_for == Some(relocation));
+            let mut made: Vec<_> = disks.map(|(path, _)| Made::Disk { path: path.clone() }).collect();
+            made.extend(instances.map(|(name, _)| Made::Instance { name: name.clone() }));
+            made.extend(scraps.map(|(path, _)| Made::Scrap { path: path.clone() }));
+            Ok(made)
+        })
+    }
+}
+
+fn describe(name: &InstanceName, held: &Held, cloud: &Cloud, hardware: &Hardware) -> Instance {
+    let family = if hardware.disk_bus == "virtio" { "vd" } else { "sd" };
+    let disks = held.disks.iter().zip('a'..='z').enumerate().map(|(at, ((disk, place), letter))| {
+        let bytes = cloud.disks.get(&place.path).map(|image| image.bytes.as_slice()).unwrap_or_default();
+        Disk {
+            name: disk.clone(),
+            role: if at == 0 { DiskRole::Root } else { DiskRole::Volume },
+            bus: hardware.disk_bus.clone(),
+            guest_device: format!("/dev/{family}{letter}"),
+            size_bytes: bytes.len() as u64,
+            allocated_bytes: bytes.iter().filter(|byte| **byte != 0).count() as u64,
+            place: place.clone(),
+        }
+    });
+    Instance {
+        name: name.clone(),
+        power: held.power,
+        machine: hardware.machine.clone(),
+        firmware: held.firmware,
+        vcpus: held.vcpus,
+        memory_bytes: held.memory_bytes,
+        disks: disks.collect(),
+        nics: held.nics.clone(),
+        addresses: addresses(held),
+        concerns: held.concerns.clone(),
+    }
+}
+
+/// From the last three bytes of the first hardware address, so that the same guest has the same one.
+fn addresses(held: &Held) -> Vec<IpAddr> {
+    if held.power != Power::Running {
+        return Vec::new();
+    }
+    let Some(nic) = held.nics.first() else { return Vec::new() };
+    let bytes: Vec<u8> = nic.mac.split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    match bytes[..] {
+        [_, _, _, a, b, c] => vec![IpAddr::V4(Ipv4Addr::new(10, a, b, c))],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,142 @@
+//! The contract every driver keeps, and the orders it takes.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
+use fluidcloud_proto::status::Capacity;
+use fluidcloud_proto::task::Hardware;
+use fluidcloud_proto::topology::{DiskPlace, Firmware, Instance, Nic, Power};
+
+use crate::error::Error;
+use crate::site::Site;
+
+/// One cloud or hypervisor, as source or as target.
+///
+/// - **Idempotent.** Every call that changes something may be made again, after a crash or by a second caller, and
+///   then finds the work done. `create_*` that finds its own earlier result (by the relocation's tag) returns it;
+///   that finds somebody else's thing under the name fails with [`Error::NameTaken`] and changes nothing.
+/// - **Tagged.** Whatever a driver makes carries the relocation's id where the provider can show it, so that
+///   [`Provider::made_for`] finds it after any crash. Undo removes what has the tag and nothing else.
+/// - **Cancel-safe.** Dropping a future leaves the provider in a state from which the same call can be made again.
+/// - **The source is sacred.** No call changes or deletes the disks of an instance that was not made by a relocation.
+/// - Sizes are bytes. Errors name the thing, the cause and the remedy.
+#[async_trait]
+pub trait Provider: Send + Sync + std::fmt::Debug {
+    fn id(&self) -> &ProviderId;
+
+    /// Name of the driver, such as `libvirt`.
+    fn driver(&self) -> &'static str;
+
+    /// What its guests get as hardware.
+    fn hardware(&self) -> &Hardware;
+
+    /// Where its bytes can be worked on; `None` for providers without hosts, such as `memory`.
+    fn site(&self) -> Option<Arc<dyn Site>>;
+
+    /// What is free now. Fails when the provider cannot be reached.
+    async fn capacity(&self) -> Result<Capacity, Error>;
+
+    /// Names and power of all instances.
+    async fn instances(&self) -> Result<Vec<(InstanceName, Power)>, Error>;
+
+    /// The instance as it stands, with the concerns about moving it.
+    async fn inspect(&self, instance: &InstanceName) -> Result<Instance, Error>;
+
+    async fn power(&self, instance: &InstanceName) -> Result<Power, Error>;
+
+    /// Starts it if it does not run.
+    async fn start(&self, instance: &InstanceName) -> Result<(), Error>;
+
+    /// Asks the guest to shut down; after `grace` it is forced off. Returns when it is off.
+    async fn stop(&self, instance: &InstanceName, grace: Duration) -> Result<(), Error>;
+
+    /// Marks a stopped source as moved away by this relocation: it stays, it does not start by itself, and a person
+    /// who looks at it sees where it went. `release_source` takes the mark back.
+    async fn keep_source(
+        &self,
+        instance: &InstanceName,
+        relocation: RelocationId,
+        note: &str,
+    ) -> Result<(), Error>;
+
+    async fn release_source(&self, instance: &InstanceName, relocation: RelocationId) -> Result<(), Error>;
+
+    /// Checks that the names are free and the room is there. Holds nothing that could be left behind.
+    async fn reserve(&self, reservation: &Reservation) -> Result<(), Error>;
+
+    /// An empty disk that reads as zeros, of exactly the size.
+    async fn create_disk(&self, order: &DiskOrder) -> Result<DiskPlace, Error>;
+
+    /// Removes a disk made for this relocation, with what lies beside it (journals, locks, overlays); one that is
+    /// not there is no error.
+    async fn delete_disk(&self, relocation: RelocationId, disk: &DiskId) -> Result<(), Error>;
+
+    /// Defines the instance on its disks, stopped, not starting by itself until `settle`.
+    async fn create_instance(&self, order: &InstanceOrder) -> Result<(), Error>;
+
+    /// Removes an instance made for this relocation (stopping it), not its disks; one that is not there is no error.
+    async fn delete_instance(&self, relocation: RelocationId, instance: &InstanceName) -> Result<(), Error>;
+
+    /// After commit: removes what only the move needed beside the disks in use (journals, overlays, locks).
+    async fn settle(&self, relocation: RelocationId) -> Result<(), Error>;
+
+    /// Addresses the provider knows of a running instance; empty when none is known yet.
+    async fn addresses(&self, instance: &InstanceName) -> Result<Vec<IpAddr>, Error>;
+
+    /// Everything that carries the tag of this relocation, whatever step made it.
+    async fn made_for(&self, relocation: RelocationId) -> Result<Vec<Made>, Error>;
+}
+
+/// What must be free before anything is made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reservation {
+    pub relocation: RelocationId,
+    pub instances: Vec<InstanceName>,
+    pub vcpus: u32,
+    pub memory_bytes: u64,
+    pub disk_bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DiskOrder {
+    pub relocation: RelocationId,
+    pub disk: DiskId,
+    pub size_bytes: u64,
+    /// The room its content may take; checked against what is free.
+    pub expected_bytes: u64,
+    /// Raw whatever the provider's format is, and never attached.
+    pub staging: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceOrder {
+    pub relocation: RelocationId,
+    pub name: InstanceName,
+    pub vcpus: u32,
+    pub memory_bytes: u64,
+    pub firmware: Firmware,
+    /// Root first.
+    pub disks: Vec<(DiskId, DiskPlace)>,
+    /// Addresses of the hardware are kept; model and network are the target's.
+    pub nics: Vec<Nic>,
+    /// Shown to who looks at the instance: where it came from.
+    pub note: String,
+}
+
+/// A thing at a provider that carries a relocation's tag.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Made {
+    Disk {
+        path: String,
+    },
+    Instance {
+        name: InstanceName,
+    },
+    /// Journals, overlays, locks.
+    Scrap {
+        path: String,
+    },
+}

@@ -1,0 +1,3 @@
+//! The AMQP bus on a real RabbitMQ: the suite every bus passes, and what only a broker can do to us.
+
+mod conformance;

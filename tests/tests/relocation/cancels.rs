@@ -1,0 +1,73 @@
+//! A cancel at any moment: what was begun is undone, the target is as it was found, and the source runs.
+
+use std::time::Duration;
+
+use fluidcloud_tests::lab::Lab;
+use fluidcloud_tests::stack::Stack;
+use fluidcloud_tests::wait;
+
+use crate::requests::{DATA_MIB, SLOW_BYTES_PER_SEC, data};
+
+fn nothing_moved(lab: &Lab, source_digest: &str) {
+    assert_eq!(lab.power("a", "data"), "running");
+    assert_eq!(lab.power("b", "data"), "");
+    assert_eq!(lab.pool("b"), Vec::<String>::new(), "the target is as it was found");
+    assert_eq!(lab.content("a", "/var/lib/libvirt/images/data.qcow2", "qcow2"), source_digest);
+}
+
+#[test]
+fn a_cancel_in_mid_copy_starts_the_source_again_and_leaves_nothing() {
+    let Some(lab) = Lab::empty() else { return };
+    lab.data_instance("data", DATA_MIB);
+    let source_digest = lab.content("a", "/var/lib/libvirt/images/data.qcow2", "qcow2");
+    let stack = Stack::embedded(&lab);
+    let id = stack.relocate(&data(Some(SLOW_BYTES_PER_SEC), "tcp"));
+    stack.mid_copy(&id);
+    assert_eq!(lab.power("a", "data"), "shut off");
+    stack.cli(&["cancel", &id]).succeeded();
+    let status = stack.ended(&id);
+    assert_eq!(status["phase"], "Canceled", "{status:#}");
+    nothing_moved(&lab, &source_digest);
+    assert!(status["report"]["downtime_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{status:#}");
+}
+
+#[test]
+fn a_cancel_right_after_the_request_leaves_everything_as_it_was() {
+    let Some(lab) = Lab::empty() else { return };
+    lab.data_instance("data", 8);
+    let source_digest = lab.content("a", "/var/lib/libvirt/images/data.qcow2", "qcow2");
+    let stack = Stack::embedded(&lab);
+    let id = stack.relocate(&data(None, "tcp"));
+    wait::until("the cancel is taken", Duration::from_secs(20), || {
+        (stack.cli(&["cancel", &id]).code == Some(0)).then_some(())
+    });
+    let status = stack.ended(&id);
+    assert_eq!(status["phase"], "Canceled", "{status:#}");
+    nothing_moved(&lab, &source_digest);
+}
+
+#[test]
+fn a_target_disk_that_fills_up_undoes_the_relocation() {
+    let Some(lab) = Lab::empty() else { return };
+    lab.data_instance("data", DATA_MIB);
+    let source_digest = lab.content("a", "/var/lib/libvirt/images/data.qcow2", "qcow2");
+    let stack = Stack::embedded(&lab);
+    // A pool of its own with room for less than the data, which `reserve` sees, then one that only fills up later.
+    lab.host("b", "mount -t tmpfs -o size=64M small /var/lib/libvirt/images && virsh pool-refresh default");
+    let id = stack.relocate(&data(None, "tcp"));
+    let status = stack.ended(&id);
+    assert_eq!(status["phase"], "Failed", "{status:#}");
+    assert_eq!(status["failure"]["code"], "no_room", "{status:#}");
+    nothing_moved(&lab, &source_digest);
+
+    lab.host("b", "mount -o remount,size=130M /var/lib/libvirt/images && virsh pool-refresh default");
+    let id = stack.relocate(&data(Some(SLOW_BYTES_PER_SEC), "tcp"));
+    stack.mid_copy(&id);
+    lab.host("b", "dd if=/dev/zero of=/var/lib/libvirt/images/other bs=1M 2>/dev/null; true");
+    let status = stack.ended(&id);
+    assert_eq!(status["phase"], "RolledBack", "{status:#}");
+    assert_eq!(status["failure"]["code"], "no_room", "{status:#}");
+    lab.host("b", "rm /var/lib/libvirt/images/other");
+    nothing_moved(&lab, &source_digest);
+    lab.host("b", "umount /var/lib/libvirt/images && virsh pool-refresh default");
+}

@@ -1,0 +1,8 @@
+//! Relocations between two real libvirt clouds, as users run them and as the world disturbs them.
+
+mod cancels;
+mod kills;
+mod refusals;
+mod requests;
+mod secrets;
+mod shop;

@@ -1,0 +1,226 @@
+//! The command line, and nothing else.
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+use std::time::Duration;
+use viaduct::{Disk, Error};
+
+/// Carries one disk from here to there: verified, resumable, encrypted.
+#[derive(Debug, Parser)]
+#[command(name = "viaduct", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Make a key pair in FILE (or use the one there) and print its fingerprint
+    Identity(IdentityArgs),
+    /// Receive one disk, verify it, make it durable
+    Receive(ReceiveArgs),
+    /// Send one disk
+    Send(SendArgs),
+    /// Carry stdin and stdout to a receiver's socket (the further streams of the ssh transport)
+    #[command(hide = true)]
+    Join { socket: PathBuf },
+    /// Print the root digest of a disk that lies still
+    Digest(DigestArgs),
+    /// Read a tar stream on stdin, print a digest of the tree that does not depend on its order
+    Tree,
+    /// Forget what a receiver knows of its target, so that everything is sent again
+    Forget(ForgetArgs),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ReportFormat {
+    /// One JSON object per line on stdout
+    Json,
+    /// For people, on stderr
+    Text,
+}
+
+#[derive(Debug, Args)]
+pub struct IdentityArgs {
+    pub file: PathBuf,
+    /// Print the public key for authorized_keys instead
+    #[arg(long)]
+    pub ssh: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct ReceiveArgs {
+    /// HOST:PORT to listen on; port 0 takes a free one, told in the first line of the report
+    #[arg(long, required_unless_present = "stdio")]
+    pub listen: Option<String>,
+    /// Speak over stdin and stdout, as the far half of the ssh transport; JSON reports go to stderr
+    #[arg(long, conflicts_with_all = ["listen", "identity", "peer"])]
+    pub stdio: bool,
+    /// Where the disk goes: file:PATH, qcow2:PATH, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH
+    #[arg(long)]
+    pub to: Disk,
+    /// Our key pair
+    #[arg(long, required_unless_present = "stdio")]
+    pub identity: Option<PathBuf>,
+    /// The sender's fingerprint
+    #[arg(long, required_unless_present = "stdio")]
+    pub peer: Option<String>,
+    #[arg(long, value_enum, default_value = "text")]
+    pub report: ReportFormat,
+    /// Directory for what is known of the target [default: beside the target, PATH.viaduct]
+    #[arg(long)]
+    pub journal: Option<PathBuf>,
+    /// A receiver with a higher epoch ends one with a lower and takes its target
+    #[arg(long, default_value_t = 0)]
+    pub epoch: u64,
+    /// End when stdin does
+    #[arg(long)]
+    pub die_with_stdin: bool,
+    /// Wait so long for a sender that is not there (any more)
+    #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=86400))]
+    pub idle_secs: u64,
+    /// Read the whole target again at the end and compare
+    #[arg(long)]
+    pub verify_target: bool,
+    /// Begin even if the target has less free space than the source has data
+    #[arg(long)]
+    pub overcommit: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// The disk to read: file:PATH, qcow2:PATH, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH
+    #[arg(long)]
+    pub from: Disk,
+    /// tls://HOST:PORT of a receiver, or ssh://USER@HOST[:PORT]/PATH of a raw file or device to write
+    #[arg(long)]
+    pub to: String,
+    /// Our key pair; for ssh an OpenSSH or PEM private key will do too
+    #[arg(long)]
+    pub identity: PathBuf,
+    /// The receiver's fingerprint; for ssh the host key's, SHA256:...
+    #[arg(long, required_unless_present = "known_hosts")]
+    pub peer: Option<String>,
+    /// ssh: the host keys we know, instead of --peer
+    #[arg(long, conflicts_with = "peer")]
+    pub known_hosts: Option<PathBuf>,
+    /// ssh: the far end, where it is not a raw file named in --to
+    #[arg(long)]
+    pub remote_to: Option<Disk>,
+    /// ssh: a viaduct on the far host, instead of pushing this one
+    #[arg(long)]
+    pub remote_viaduct: Option<String>,
+    /// ssh: an option for the far receiver, as --remote-arg=--epoch=7; may be repeated
+    #[arg(long = "remote-arg", allow_hyphen_values = true)]
+    pub remote_args: Vec<String>,
+    /// Parallel connections
+    #[arg(long, default_value_t = viaduct::limits::STREAMS_DEFAULT)]
+    pub streams: u16,
+    /// At most so many bytes per second on the wire; K, M and G are understood
+    #[arg(long, value_parser = bytes)]
+    pub rate: Option<u64>,
+    #[arg(long, value_enum, default_value = "text")]
+    pub report: ReportFormat,
+    /// End when stdin does
+    #[arg(long)]
+    pub die_with_stdin: bool,
+    /// Bytes per block, a power of two; both ends' digests depend on it [default: 1 MiB, larger beyond 2 TiB]
+    #[arg(long, value_parser = bytes)]
+    pub block_size: Option<u64>,
+    /// Go on trying to reach the receiver for so long
+    #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86400))]
+    pub retry_secs: u64,
+}
+
+#[derive(Debug, Args)]
+pub struct DigestArgs {
+    #[arg(long)]
+    pub from: Disk,
+    /// As given to send
+    #[arg(long, value_parser = bytes)]
+    pub block_size: Option<u64>,
+    /// Look at the first so many bytes only, where the target is larger than its source
+    #[arg(long, value_parser = bytes)]
+    pub size: Option<u64>,
+}
+
+#[derive(Debug, Args)]
+pub struct ForgetArgs {
+    /// The journal's directory
+    #[arg(long, required_unless_present = "to", conflicts_with = "to")]
+    pub journal: Option<PathBuf>,
+    /// The target whose journal is at the default place
+    #[arg(long)]
+    pub to: Option<Disk>,
+}
+
+impl Cli {
+    pub fn report(&self) -> ReportFormat {
+        match &self.command {
+            Command::Receive(args) => args.report,
+            Command::Send(args) => args.report,
+            _ => ReportFormat::Text,
+        }
+    }
+
+    /// Whether stdout belongs to the transfer.
+    pub fn speaks_over_stdio(&self) -> bool {
+        matches!(&self.command, Command::Receive(args) if args.stdio)
+    }
+
+    pub fn dies_with_stdin(&self) -> bool {
+        match &self.command {
+            // Over stdio the listener itself watches stdin.
+            Command::Receive(args) => args.die_with_stdin && !args.stdio,
+            Command::Send(args) => args.die_with_stdin,
+            _ => false,
+        }
+    }
+}
+
+pub fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// A number of bytes, with K, M, G or T for powers of 1024.
+fn bytes(text: &str) -> Result<u64, Error> {
+    let wrong = || Error::Usage {
+        what: format!("`{text}`"),
+        why: "it is not a number of bytes".into(),
+        remedy: "write digits, then K, M, G or T if you like".into(),
+    };
+    let digits = text.trim_end_matches(|unit: char| unit.is_ascii_alphabetic());
+    let factor: u64 = match text[digits.len()..].trim_end_matches(['i', 'B']).to_ascii_uppercase().as_str() {
+        "" => 1,
+        "K" => 1 << 10,
+        "M" => 1 << 20,
+        "G" => 1 << 30,
+        "T" => 1 << 40,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = digits.parse().map_err(|_| wrong())?;
+    number.checked_mul(factor).filter(|bytes| *bytes > 0).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bytes_are_written_as_people_write_them() {
+        for (text, expected) in
+            [("5", 5), ("64K", 65536), ("1MiB", 1 << 20), ("2g", 2 << 30), ("1T", 1 << 40)]
+        {
+            assert_eq!(bytes(text).unwrap(), expected);
+        }
+        for wrong in ["", "0", "-1", "5x", "K", "99999999999T"] {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! One function per command: opens what the command line names and calls the library.
+
+use crate::args::{DigestArgs, ForgetArgs, IdentityArgs, ReceiveArgs, SendArgs, secs};
+use crate::report::Report;
+use std::sync::Arc;
+use std::time::Duration;
+use viaduct::blocks::Geometry;
+use viaduct::{
+    Connector, Error, Event, HostKey, Identity, Listener, ReceiveOptions, SendOptions, Source, SshConnector,
+    SshDestination, SshOptions, StdioListener, TlsConnector, TlsListener, journal_dir, open_source, root_of,
+};
+
+/// How long an older far end may take to notice that its connection is gone.
+const OLD_END: Duration = Duration::from_secs(15);
+
+pub fn identity(args: &IdentityArgs) -> Result<(), Error> {
+    let identity = Identity::load_or_create(&args.file)?;
+    match identity.ssh_public_key().filter(|_| args.ssh) {
+        Some(line) => println!("{line}"),
+        None => println!("{}", identity.fingerprint()),
+    }
+    Ok(())
+}
+
+pub async fn receive(args: ReceiveArgs, report: &Report) -> Result<(), Error> {
+    let mut listener: Box<dyn Listener> = match (&args.listen, &args.identity, &args.peer) {
+        (Some(listen), Some(identity), Some(peer)) => {
+            Box::new(TlsListener::bind(listen, &Identity::load(identity)?, peer.parse()?).await?)
+        }
+        _ => Box::new(StdioListener::new()?),
+    };
+    let options = ReceiveOptions {
+        journal: args.journal,
+        epoch: args.epoch,
+        idle: secs(args.idle_secs),
+        verify_target: args.verify_target,
+        overcommit: args.overcommit,
+        // A sender that lost its ssh connection comes again before the old far end has noticed.
+        patience: if args.stdio { OLD_END } else { Duration::ZERO },
+        ..ReceiveOptions::new(args.to)
+    };
+    let summary = viaduct::receive(&options, &mut *listener, &|event| report.event(event)).await?;
+    report.event(Event::Finished(summary));
+    Ok(())
+}
+
+pub async fn send(args: SendArgs, report: &Report) -> Result<(), Error> {
+    let connector = connector(&args)?;
+    let options = SendOptions {
+        streams: args.streams,
+        rate: args.rate,
+        block_bytes: args.block_size.map(block_bytes).transpose()?,
+        retry: secs(args.retry_secs),
+        ..SendOptions::new(args.from)
+    };
+    let summary = viaduct::send(&options, &*connector, &|event| report.event(event)).await?;
+    report.event(Event::Finished(summary));
+    Ok(())
+}
+
+fn connector(args: &SendArgs) -> Result<Box<dyn Connector>, Error> {
+    match args.to.split_once("://") {
+        Some(("tls", address)) => {
+            let peer = args
+                .peer
+                .as_ref()
+                .ok_or_else(|| usage(&args.to, "it needs --peer", "name the receiver's fingerprint"))?;
+            let identity = Identity::load(&args.identity)?;
+            Ok(Box::new(TlsConnector::new(address.trim_end_matches('/'), &identity, peer.parse()?)?))
+        }
+        Some(("ssh", _)) => Ok(Box::new(SshConnector::new(ssh_options(args)?))),
+        _ => Err(usage(
+            &args.to,
+            "it is no destination",
+            "write tls://HOST:PORT or ssh://USER@HOST[:PORT]/PATH",
+        )),
+    }
+}
+
+fn ssh_options(args: &SendArgs) -> Result<SshOptions, Error> {
+    let destination: SshDestination = args.to.parse()?;
+    let to = match &args.remote_to {
+        Some(disk) => disk.to_string(),
+        None if destination.path.len() > 1 => format!("file:{}", destination.path),
+        None => return Err(usage(&args.to, "it names no target", "add a path, or --remote-to")),
+    };
+    let host_key = match (&args.peer, &args.known_hosts) {
+        (Some(peer), _) if peer.starts_with("SHA256:") => HostKey::Fingerprint(peer.clone()),
+        (Some(peer), _) => {
+            return Err(usage(
+                peer,
+                "it is no fingerprint of a host key",
+                "take it from `ssh-keygen -lf`: SHA256:...",
+            ));
+        }
+        (None, Some(path)) => HostKey::KnownHosts(path.clone()),
+        (None, None) => return Err(usage(&args.to, "it needs --peer", "or --known-hosts")),
+    };
+    let mut receive_args = vec![format!("--to={to}")];
+    receive_args.extend(args.remote_args.iter().cloned());
+    Ok(SshOptions {
+        destination,
+        identity: args.identity.clone(),
+        host_key,
+        remote_viaduct: args.remote_viaduct.clone(),
+        // This very binary, even if its file was replaced meanwhile.
+        binary: "/proc/self/exe".into(),
+        receive_args,
+    })
+}
+
+pub async fn digest(args: &DigestArgs) -> Result<(), Error> {
+    let source: Arc<dyn Source> = open_source(&args.from).await?.into();
+    let size = args.size.unwrap_or(source.size());
+    if size > source.size() {
+        return Err(usage(&format!("size {size}"), "the disk is smaller", "leave --size away"));
+    }
+    let geometry = match args.block_size {
+        Some(bytes) => Geometry::new(size, block_bytes(bytes)?)?,
+        None => Geometry::for_size(size)?,
+    };
+    println!("{}", root_of(source, geometry).await?);
+    Ok(())
+}
+
+pub fn tree() -> Result<(), Error> {
+    let tree = viaduct::tree(std::io::stdin().lock())?;
+    println!("{}", serde_json::to_string(&tree).unwrap_or_default());
+    Ok(())
+}
+
+pub fn forget(args: &ForgetArgs) -> Result<(), Error> {
+    let dir = args.journal.clone().or_else(|| args.to.as_ref().map(journal_dir)).unwrap_or_default();
+    viaduct::forget(&dir)
+}
+
+fn block_bytes(bytes: u64) -> Result<u32, Error> {
+    u32::try_from(bytes)
+        .map_err(|_| usage(&format!("block size {bytes}"), "it is too large", "use at most 8M"))
+}
+
+fn usage(what: &str, why: &str, remedy: &str) -> Error {
+    Error::Usage { what: what.to_owned(), why: why.to_owned(), remedy: remedy.to_owned() }
+}

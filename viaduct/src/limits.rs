@@ -1,0 +1,85 @@
+//! Every bound of the viaduct, named and in one place, with the reason for its value. A peer can make us use no more
+//! than these allow, whatever it says.
+
+use std::time::Duration;
+
+/// The block in which a disk is hashed, journaled and sent, when nothing else is asked for.
+pub const BLOCK_BYTES: u32 = 1 << 20;
+/// Smaller blocks would make the digest table outgrow the memory bound on a disk of ordinary size.
+pub const BLOCK_BYTES_MIN: u32 = 64 << 10;
+/// Larger blocks would let one frame take most of what may be in flight.
+pub const BLOCK_BYTES_MAX: u32 = 8 << 20;
+/// A disk has at most this many blocks, so that one digest per block stays within 64 MiB. 2 TiB at 1 MiB blocks;
+/// larger disks get larger blocks, up to 16 TiB.
+pub const BLOCKS_MAX: u64 = 2 << 20;
+
+/// Parallel connections of one transfer.
+pub const STREAMS_MAX: u16 = 16;
+/// Enough to keep two cores and a line of 1 Gbit/s busy without taking the machine from its other users.
+pub const STREAMS_DEFAULT: u16 = 4;
+
+/// Block bytes that either end holds at one time, raw; the packed form of a block is never larger than its raw form,
+/// so the memory bound is twice this.
+pub const IN_FLIGHT_BYTES: u32 = 16 << 20;
+/// Blocks one stream may have read off the line but not yet written to the target.
+pub const IN_FLIGHT_PER_STREAM: usize = 4;
+/// Workers that read, hash and pack blocks at the sender.
+pub const ENCODERS: usize = 4;
+
+/// JSON payloads (hello, welcome, verdict, failure).
+pub const MESSAGE_BYTES_MAX: u32 = 16 << 10;
+/// Entries in one list of blocks the receiver already has.
+pub const HAVE_ENTRIES_MAX: usize = 4096;
+
+/// A connection must have proved who it is, and said what it wants, within this time.
+pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Connections that are still proving who they are.
+pub const HANDSHAKES_MAX: usize = 32;
+/// How long an end waits for the other to say anything at all, when nothing else is asked for.
+pub const IDLE: Duration = Duration::from_secs(60);
+/// Both ends speak at least this often, so that silence means trouble.
+pub const KEEPALIVE: Duration = Duration::from_secs(5);
+/// After someone showed a wrong key and before the right peer was ever seen, the receiver waits only this long: it is
+/// a mistake in the caller's configuration, which should be told soon.
+pub const REFUSED_GRACE: Duration = Duration::from_secs(5);
+/// After a failure was sent, the connection stays open this long so that the peer can read why.
+pub const LINGER: Duration = Duration::from_secs(5);
+/// How long a sender goes on trying to reach the receiver.
+pub const RETRY: Duration = Duration::from_secs(10);
+/// The pause between two attempts to connect.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(250);
+
+/// Data is made durable and journaled after this many bytes ...
+pub const FLUSH_BYTES: u64 = 64 << 20;
+/// ... or after this time, whichever comes first: what a crash can cost.
+pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
+/// Notes waiting for the keeper of the journal.
+pub const KEEPER_QUEUE: usize = 4096;
+/// The journal's header.
+pub const JOURNAL_HEADER_MAX: u32 = 16 << 10;
+
+/// Zeros inside a block are left as holes in this grain.
+pub const HOLE_GRAIN: usize = 64 << 10;
+/// The largest range zeroed at a target in one call, so that a slow device still answers in between.
+pub const ZERO_STEP: u64 = 1 << 30;
+
+/// Progress is told this often.
+pub const PROGRESS_EVERY: Duration = Duration::from_millis(500);
+
+/// How long a fenced receiver may take to die before the newer one gives up.
+pub const TAKEOVER: Duration = Duration::from_secs(10);
+
+/// How long `qemu-nbd` may take to open an image.
+pub const QEMU_NBD_START: Duration = Duration::from_secs(20);
+/// Entries of one block-status reply that are taken.
+pub const NBD_EXTENTS_MAX: usize = 64 << 10;
+/// What one block-status request asks about.
+pub const NBD_STATUS_BYTES: u64 = 1 << 30;
+/// Requests in flight on one NBD connection.
+pub const NBD_PIPELINE: usize = 16;
+/// How long an NBD server may take for one request; a flush of a slow disk takes its time.
+pub const NBD_REQUEST: Duration = Duration::from_secs(300);
+/// The longest payload that a correct server sends in one piece of a reply: a read of a block, or a list of extents.
+pub const NBD_CHUNK_MAX: u32 = BLOCK_BYTES_MAX + 64;
+/// Options and errors of an NBD server are short.
+pub const NBD_OPTION_MAX: u32 = 4 << 10;

@@ -1,0 +1,280 @@
+//! What the receiver knows of every block: durable with a digest, durable as zeros, or unknown; and what the present session
+//! has settled. Judges every claim of the sender before anything is written. Memory only; the keeper writes it down.
+
+use super::journal::Record;
+use crate::blocks::Geometry;
+use crate::digest::{Digest, Root};
+use crate::table::{BlockSet, DigestTable, runs};
+use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+#[derive(Debug)]
+pub struct Ledger {
+    geometry: Geometry,
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    data: DigestTable,
+    zeros: BlockSet,
+    /// Whether blocks that were never written to in this process are known to be zeros.
+    began_as_zeros: bool,
+    touched: BlockSet,
+    settled: BlockSet,
+    finished: Option<(Digest, u64)>,
+    identity: Option<u64>,
+}
+
+/// Why a claim is refused. The sender is wrong, or lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Illegal {
+    #[error("block {0} came twice")]
+    Twice(u64),
+    #[error("block {0} is not here with that digest")]
+    NotHere(u64),
+}
+
+/// What has to be done to have a block of data.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Writing {
+    /// Something else is written down about the block, which must be forgotten first: a crash in the middle would leave a
+    /// torn block under a good name.
+    pub forget: bool,
+    /// The block is known to hold zeros now.
+    pub on_zeros: bool,
+}
+
+/// What has to be done to have a run of zeros.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Zeroing {
+    /// They are durable zeros already.
+    Nothing,
+    /// They are known to be zeros: only note it.
+    Note,
+    /// Write zeros. `forget` first, if something is written down about them.
+    Write { forget: bool },
+}
+
+impl Ledger {
+    pub fn new(geometry: Geometry, began_as_zeros: bool) -> Ledger {
+        let blocks = geometry.blocks();
+        let state = State {
+            data: DigestTable::new(blocks),
+            zeros: BlockSet::new(blocks),
+            began_as_zeros,
+            touched: BlockSet::new(blocks),
+            settled: BlockSet::new(blocks),
+            finished: None,
+            identity: None,
+        };
+        Ledger { geometry, state: Mutex::new(state) }
+    }
+
+    pub fn geometry(&self) -> Geometry {
+        self.geometry
+    }
+
+    /// Takes in what was written down, or has just been.
+    pub fn apply(&self, record: &Record) {
+        let mut state = self.state();
+        let state = &mut *state;
+        if !matches!(record, Record::Opened { .. }) {
+            // Anything written after the end of a transfer begins another one.
+            state.finished = None;
+        }
+        match record {
+            Record::Opened { identity } => state.identity = Some(*identity),
+            Record::Data { index, digest } => {
+                state.zeros.remove(*index);
+                state.data.set(*index, Some(*digest));
+                state.touched.insert(*index);
+            }
+            Record::Zeros { blocks } => {
+                for index in blocks.clone() {
+                    state.data.set(index, None);
+                    state.zeros.insert(index);
+                }
+            }
+            Record::Forgotten { blocks } => {
+                for index in blocks.clone() {
+                    state.data.set(index, None);
+                    state.zeros.remove(index);
+                    state.touched.insert(index);
+                }
+            }
+            Record::Finished { root, stamp } => state.finished = Some((*root, *stamp)),
+        }
+    }
+
+    /// The root and the target's stamp, if the last transfer came to its end and nothing was written since.
+    pub fn finished(&self) -> Option<(Digest, u64)> {
+        self.state().finished
+    }
+
+    /// Which target the records speak of; `None` where there are none.
+    pub fn identity(&self) -> Option<u64> {
+        self.state().identity
+    }
+
+    /// Begins a session: nothing is settled.
+    pub fn begin_session(&self) {
+        self.state().settled.clear();
+    }
+
+    pub fn have_count(&self) -> u64 {
+        self.state().data.len()
+    }
+
+    /// At most `limit` durable blocks from block `from` on.
+    pub fn have(&self, from: u64, limit: usize) -> Vec<(u64, Digest)> {
+        self.state().data.iter_from(from).take(limit).collect()
+    }
+
+    /// Runs of blocks that are written down as zeros.
+    pub fn durable_zeros(&self) -> Vec<Range<u64>> {
+        let state = self.state();
+        let all = runs(0..self.geometry.blocks(), |index| state.zeros.contains(index));
+        all.into_iter().filter_map(|(run, zero)| zero.then_some(run)).collect()
+    }
+
+    /// The sender wants to have this block written.
+    pub fn claim_data(&self, index: u64, digest: Digest) -> Result<Writing, Illegal> {
+        let mut state = self.state();
+        if !state.settled.insert(index) {
+            return Err(Illegal::Twice(index));
+        }
+        let untouched = state.touched.insert(index);
+        Ok(Writing {
+            forget: state.zeros.contains(index)
+                || state.data.get(index).is_some_and(|durable| durable != digest),
+            on_zeros: state.began_as_zeros && untouched,
+        })
+    }
+
+    /// The sender says the block is here already.
+    pub fn claim_same(&self, index: u64, digest: Digest) -> Result<(), Illegal> {
+        let mut state = self.state();
+        if state.data.get(index) != Some(digest) {
+            return Err(Illegal::NotHere(index));
+        }
+        if !state.settled.insert(index) {
+            return Err(Illegal::Twice(index));
+        }
+        Ok(())
+    }
+
+    /// The sender says these blocks are zeros. What has to be done for each run of them.
+    pub fn claim_zeros(&self, blocks: Range<u64>) -> Result<Vec<(Range<u64>, Zeroing)>, Illegal> {
+        let mut state = self.state();
+        if let Some(index) = blocks.clone().find(|index| state.settled.contains(*index)) {
+            return Err(Illegal::Twice(index));
+        }
+        let todo = runs(blocks.clone(), |index| match () {
+            () if state.zeros.contains(index) => Zeroing::Nothing,
+            () if state.data.get(index).is_some() => Zeroing::Write { forget: true },
+            () if state.began_as_zeros && !state.touched.contains(index) => Zeroing::Note,
+            () => Zeroing::Write { forget: false },
+        });
+        for index in blocks {
+            state.settled.insert(index);
+        }
+        Ok(todo)
+    }
+
+    /// How many blocks this session has not settled.
+    pub fn unsettled(&self) -> u64 {
+        self.geometry.blocks() - self.state().settled.len()
+    }
+
+    /// The root over what is durable; `None` while a block is not.
+    pub fn root(&self) -> Option<Digest> {
+        let state = self.state();
+        if state.data.len() + state.zeros.len() != self.geometry.blocks() {
+            return None;
+        }
+        let mut root = Root::new(self.geometry);
+        for (index, digest) in state.data.iter_from(0) {
+            root.push(index, digest);
+        }
+        Some(root.finish())
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ledger(began_as_zeros: bool) -> Ledger {
+        Ledger::new(Geometry::new(10 << 20, 1 << 20).unwrap(), began_as_zeros)
+    }
+
+    fn digest(byte: u8) -> Digest {
+        Digest([byte; 32])
+    }
+
+    #[test]
+    fn a_block_that_is_written_down_is_forgotten_before_it_is_written_over() {
+        let ledger = ledger(true);
+        ledger.apply(&Record::Data { index: 3, digest: digest(1) });
+        ledger.apply(&Record::Zeros { blocks: 4..6 });
+        let claim = |index, digest| ledger.claim_data(index, digest).unwrap();
+        assert_eq!(claim(2, digest(2)), Writing { forget: false, on_zeros: true });
+        assert_eq!(claim(3, digest(2)), Writing { forget: true, on_zeros: false });
+        assert_eq!(claim(4, digest(2)), Writing { forget: true, on_zeros: true });
+        ledger.begin_session();
+        assert_eq!(claim(2, digest(2)), Writing { forget: false, on_zeros: false });
+        assert_eq!(claim(3, digest(1)), Writing { forget: false, on_zeros: false });
+    }
+
+    #[test]
+    fn zeros_are_written_wherever_something_else_may_be() {
+        let ledger = ledger(true);
+        ledger.apply(&Record::Data { index: 1, digest: digest(1) });
+        ledger.apply(&Record::Zeros { blocks: 2..4 });
+        ledger.claim_data(4, digest(1)).unwrap();
+        ledger.begin_session();
+        let todo = ledger.claim_zeros(0..6).unwrap();
+        assert_eq!(
+            todo,
+            [
+                (0..1, Zeroing::Note),
+                (1..2, Zeroing::Write { forget: true }),
+                (2..4, Zeroing::Nothing),
+                (4..5, Zeroing::Write { forget: false }),
+                (5..6, Zeroing::Note),
+            ]
+        );
+        let old = super::tests::ledger(false);
+        assert_eq!(old.claim_zeros(6..10), Ok(vec![(6..10, Zeroing::Write { forget: false })]));
+    }
+
+    #[test]
+    fn a_block_is_settled_once_in_a_session() {
+        let ledger = ledger(true);
+        ledger.apply(&Record::Data { index: 1, digest: digest(1) });
+        assert_eq!(ledger.claim_same(1, digest(2)), Err(Illegal::NotHere(1)));
+        assert_eq!(ledger.claim_same(1, digest(1)), Ok(()));
+        assert_eq!(ledger.claim_same(1, digest(1)), Err(Illegal::Twice(1)));
+        assert_eq!(ledger.claim_data(1, digest(1)), Err(Illegal::Twice(1)));
+        assert_eq!(ledger.claim_zeros(0..10), Err(Illegal::Twice(1)));
+        assert_eq!(ledger.unsettled(), 9);
+    }
+
+    #[test]
+    fn there_is_no_root_while_a_block_is_unknown() {
+        let ledger = ledger(true);
+        ledger.apply(&Record::Zeros { blocks: 0..9 });
+        assert_eq!(ledger.root(), None);
+        ledger.apply(&Record::Data { index: 9, digest: digest(1) });
+        let root = ledger.root().unwrap();
+        ledger.apply(&Record::Finished { root, stamp: 1 });
+        assert_eq!(ledger.finished(), Some((root, 1)));
+        ledger.apply(&Record::Forgotten { blocks: 0..1 });
+        assert_eq!((ledger.finished(), ledger.root()), (None, None));
+    }
+}

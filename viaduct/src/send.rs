@@ -1,0 +1,150 @@
+//! The source's end: one attempt after the other until the receiver says that the disk is verified, or trying again cannot
+//! help. Owns the patience; one attempt is in `session`.
+
+mod encode;
+mod line;
+mod session;
+
+use crate::blocks::Geometry;
+use crate::ends::{Disk, Source, open_source};
+use crate::error::{Error, Result};
+use crate::limits::{ENCODERS, IDLE, RETRY, RETRY_PAUSE, STREAMS_DEFAULT, STREAMS_MAX};
+use crate::plan::data_bytes;
+use crate::progress::{Counters, Event, Summary, reporting};
+use crate::transport::Connector;
+use crate::wire::Pacer;
+use line::Agreed;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// Attempts of one call, however much patience there is.
+const ATTEMPTS_MAX: u32 = 1000;
+
+/// How to send.
+#[derive(Clone, Debug)]
+pub struct SendOptions {
+    pub from: Disk,
+    pub streams: u16,
+    /// Bytes per second on the wire, all streams together.
+    pub rate: Option<u64>,
+    /// A power of two; the one that suits the disk's size if not given.
+    pub block_bytes: Option<u32>,
+    /// How long to go on trying to reach a receiver that cannot be reached (any more).
+    pub retry: Duration,
+    /// How long a receiver may say nothing.
+    pub idle: Duration,
+}
+
+impl SendOptions {
+    pub fn new(from: Disk) -> SendOptions {
+        SendOptions {
+            from,
+            streams: STREAMS_DEFAULT,
+            rate: None,
+            block_bytes: None,
+            retry: RETRY,
+            idle: IDLE,
+        }
+    }
+}
+
+/// Sends one disk. Returns when the receiver has it verified and durable.
+pub async fn send(
+    options: &SendOptions,
+    connector: &dyn Connector,
+    report: &(dyn Fn(Event) + Send + Sync),
+) -> Result<Summary> {
+    let source: Arc<dyn Source> = open_source(&options.from).await?.into();
+    send_from(source, options, connector, report).await
+}
+
+/// [`send`] from a source that the caller opened.
+pub async fn send_from(
+    source: Arc<dyn Source>,
+    options: &SendOptions,
+    connector: &dyn Connector,
+    report: &(dyn Fn(Event) + Send + Sync),
+) -> Result<Summary> {
+    if options.streams == 0 || options.streams > STREAMS_MAX {
+        let remedy = format!("use 1 to {STREAMS_MAX}");
+        return Err(Error::usage(format!("{} streams", options.streams), "it is out of bounds", remedy));
+    }
+    let geometry = match options.block_bytes {
+        Some(block_bytes) => Geometry::new(source.size(), block_bytes)?,
+        None => Geometry::for_size(source.size())?,
+    };
+    let counters = Arc::new(Counters::default());
+    let outgoing = Arc::new(Outgoing {
+        data_bytes: count_data(source.clone()).await?,
+        source,
+        geometry,
+        streams: options.streams,
+        encoders: ENCODERS,
+        pacer: options.rate.map(|rate| Arc::new(Pacer::new(rate))),
+        idle: options.idle,
+        counters: counters.clone(),
+    });
+    counters.data.store(outgoing.data_bytes, Relaxed);
+    counters.total.store(geometry.size(), Relaxed);
+    let started = Instant::now();
+    let Agreed { root, totals } =
+        reporting(&counters, report, attempts(&outgoing, options, connector, report)).await?;
+    Ok(Summary {
+        bytes_total: geometry.size(),
+        bytes_read: totals.read,
+        bytes_zero: totals.zero,
+        bytes_reused: totals.reused,
+        bytes_on_wire: totals.on_wire,
+        seconds: started.elapsed().as_secs_f64(),
+        digest: root,
+        verified: true,
+    })
+}
+
+/// What every attempt sends.
+#[derive(Debug)]
+struct Outgoing {
+    source: Arc<dyn Source>,
+    geometry: Geometry,
+    data_bytes: u64,
+    streams: u16,
+    encoders: usize,
+    pacer: Option<Arc<Pacer>>,
+    idle: Duration,
+    counters: Arc<Counters>,
+}
+
+async fn count_data(source: Arc<dyn Source>) -> Result<u64> {
+    let (runtime, name) = (tokio::runtime::Handle::current(), source.name());
+    let counting = tokio::task::spawn_blocking(move || runtime.block_on(data_bytes(&*source)));
+    counting.await.map_err(|error| Error::io("examine", name, error.into()))?
+}
+
+async fn attempts(
+    outgoing: &Arc<Outgoing>,
+    options: &SendOptions,
+    connector: &dyn Connector,
+    report: &(dyn Fn(Event) + Send + Sync),
+) -> Result<Agreed> {
+    let mut deadline = Instant::now() + options.retry;
+    for _ in 0..ATTEMPTS_MAX {
+        let before = outgoing.counters.done.load(Relaxed);
+        let error = match session::run(outgoing, connector).await {
+            Err(error) if error.resumable() => error,
+            outcome => return outcome,
+        };
+        if outgoing.counters.done.load(Relaxed) != before {
+            // It was reached and took something: patience begins anew.
+            deadline = Instant::now() + options.retry;
+            let failure = error.failure();
+            report(Event::Interrupted { code: failure.code, message: failure.message });
+        }
+        if Instant::now() + RETRY_PAUSE >= deadline {
+            return Err(error);
+        }
+        tokio::time::sleep(RETRY_PAUSE).await;
+    }
+    Err(Error::Broken { whom: connector.whom(), why: format!("it broke {ATTEMPTS_MAX} times") })
+}

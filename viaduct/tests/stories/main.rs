@@ -1,0 +1,12 @@
+//! The viaduct as its users run it: the real binary, real sockets, real disks, real sshd and qemu-nbd. One story per file;
+//! one test binary, since linking is what takes its time.
+
+mod carry;
+mod fencing;
+mod full;
+mod images;
+mod interrupted;
+mod lab;
+mod memory;
+mod ssh;
+mod trees;

@@ -1,0 +1,57 @@
+//! Memory does not follow the size of the disk.
+
+use crate::lab::{End, Lab, MIB, digest, disk};
+use std::time::{Duration, Instant};
+
+const BOUND_KIB: u64 = 128 << 10;
+
+/// The peak so far, while the process lives.
+fn peak_kib(end: &End) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", end.child.id())).ok()?;
+    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}
+
+fn peaks(mut ends: Vec<End>) -> Vec<u64> {
+    let mut peaks = vec![0; ends.len()];
+    loop {
+        let mut running = false;
+        for (end, peak) in ends.iter_mut().zip(&mut peaks) {
+            *peak = (*peak).max(peak_kib(end).unwrap_or(0));
+            running |= end.child.try_wait().unwrap().is_none();
+        }
+        if !running {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    for end in ends {
+        end.success();
+    }
+    peaks
+}
+
+#[test]
+fn two_tebibytes_with_little_data_take_seconds_and_little_memory() {
+    let lab = Lab::new();
+    let tib = 1 << 40;
+    let pieces: Vec<_> = (0..64).map(|number| (number * 31 * (tib / 1000), 300_000)).collect();
+    let from = disk(&lab.path("source.raw"), 2 * tib, &pieces);
+    let started = Instant::now();
+    let receiver = lab.receive(lab.path("target.raw").to_str().unwrap(), &[]);
+    let sender = lab.send(&from, &receiver.address(), &[]);
+    let peaks = peaks(vec![sender, receiver]);
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
+    assert!(peaks.iter().all(|peak| *peak < BOUND_KIB), "{peaks:?} KiB");
+    assert_eq!(digest(&from), digest(lab.path("target.raw").to_str().unwrap()));
+}
+
+#[test]
+fn many_streams_full_of_data_stay_within_the_bound() {
+    let lab = Lab::new();
+    let from = disk(&lab.path("source.raw"), 400 * MIB, &[(0, 400 * MIB)]);
+    let receiver = lab.receive(lab.path("target.raw").to_str().unwrap(), &[]);
+    let sender = lab.send(&from, &receiver.address(), &["--streams", "16"]);
+    let peaks = peaks(vec![sender, receiver]);
+    assert!(peaks.iter().all(|peak| *peak < BOUND_KIB), "{peaks:?} KiB");
+}
