@@ -13,6 +13,8 @@ use tokio_util::sync::CancellationToken;
 
 /// Between two looks at all queues.
 pub const LOOK_EVERY: Duration = Duration::from_secs(3);
+/// Task queues that nobody uses, or that do not exist yet, are looked at only every so many times.
+pub const IDLE_LOOKS: u64 = 5;
 /// How long one look at one queue may take.
 pub const LOOK_WITHIN: Duration = Duration::from_secs(5);
 
@@ -35,8 +37,8 @@ impl Queues {
 
     pub async fn run(self: Arc<Self>, shutdown: CancellationToken) {
         let looking = async {
-            loop {
-                let depths = self.look().await;
+            for round in 0_u64.. {
+                let depths = self.look(round % IDLE_LOOKS == 0).await;
                 self.depths.send_replace(depths);
                 tokio::time::sleep(LOOK_EVERY).await;
             }
@@ -47,9 +49,14 @@ impl Queues {
         }
     }
 
-    async fn look(&self) -> Vec<(Queue, Depth)> {
+    async fn look(&self, at_idle_ones_too: bool) -> Vec<(Queue, Depth)> {
+        let before: Vec<(Queue, Depth)> = self.depths.borrow().clone();
+        let idle = |queue: &Queue| !before.iter().any(|known| known.0 == *queue && is_used(known));
         let mut depths = Vec::with_capacity(self.watched.len());
         for queue in &self.watched {
+            if matches!(queue, Queue::Tasks { .. }) && !at_idle_ones_too && idle(queue) {
+                continue;
+            }
             match tokio::time::timeout(LOOK_WITHIN, self.bus.depth(queue)).await {
                 Ok(Ok(depth)) => depths.push((queue.clone(), depth)),
                 Ok(Err(error)) => tracing::debug!(%queue, %error, "depth is not known"),
@@ -63,15 +70,12 @@ impl Queues {
     /// From memory, at once. A queue whose depth is not known now is missing; task queues nobody uses are left out.
     pub fn statuses(&self) -> Vec<QueueStatus> {
         let depths = self.depths.borrow();
-        let used = |(queue, depth): &&(Queue, Depth)| {
-            !matches!(queue, Queue::Tasks { .. }) || depth.ready > 0 || depth.consumers > 0
-        };
         let status = |(queue, depth): &(Queue, Depth)| QueueStatus {
             name: queue.to_string(),
             ready: depth.ready,
             consumers: depth.consumers,
         };
-        depths.iter().filter(used).map(status).collect()
+        depths.iter().filter(|known| is_used(known)).map(status).collect()
     }
 
     /// Where tasks wait and nobody takes them.
@@ -85,4 +89,8 @@ impl Queues {
         };
         depths.iter().filter_map(waiting).collect()
     }
+}
+
+fn is_used((queue, depth): &(Queue, Depth)) -> bool {
+    !matches!(queue, Queue::Tasks { .. }) || depth.ready > 0 || depth.consumers > 0
 }

@@ -58,11 +58,12 @@ async fn a_site_that_is_not_configured_gets_no_worker() {
 
 #[tokio::test]
 async fn tasks_that_wait_get_a_worker_though_the_broker_was_not_asked() {
-    let harness = Harness::start().await;
+    let bus: SharedBus = MemoryBus::new();
     let waiting = need(MigratorKind::Image, "cloud-a");
     let queue = Queue::Tasks { kind: waiting.kind, site: waiting.site.clone() };
-    drop(harness.bus.subscribe(&queue, 1).await.unwrap());
-    harness.bus.publish(&queue, Message::new(b"{}".to_vec())).await.unwrap();
+    drop(bus.subscribe(&queue, 1).await.unwrap());
+    bus.publish(&queue, Message::new(b"{}".to_vec())).await.unwrap();
+    let harness = Harness::start_on(bus).await;
     assert_eq!(harness.placement.next().await, waiting);
     harness.end().await;
 }

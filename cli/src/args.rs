@@ -131,6 +131,9 @@ pub struct RelocateArgs {
     pub wait: bool,
     #[arg(long, default_value = "text")]
     pub output: Output,
+    /// Also write the report as JSON into this file.
+    #[arg(long, value_name = "FILE", requires = "wait")]
+    pub report: Option<PathBuf>,
     /// Stop waiting after so long, such as `90s`, `30m` or `2h`. The relocation goes on.
     #[arg(long, value_parser = duration, requires = "wait")]
     pub timeout: Option<Duration>,

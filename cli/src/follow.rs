@@ -60,7 +60,7 @@ enum Look {
 
 impl Follow<'_> {
     /// The last status, which is final.
-    pub async fn to_the_end(mut self, show: &mut dyn Show) -> Result<RelocationStatus, Fault> {
+    pub async fn until_it_ends(mut self, show: &mut dyn Show) -> Result<RelocationStatus, Fault> {
         let ended = self.follow(show).await;
         show.close();
         ended
@@ -101,6 +101,8 @@ impl Follow<'_> {
                 );
                 waiting.on(fault, "the request waits in its queue", show)
             }
+            // It may be of an earlier request with this id: the answer to ours is on its way.
+            Err(ApiError::Refused(_)) if !self.is_answered(begun) => Ok(Look::Again),
             Err(ApiError::Refused(fault)) => Err(fault),
         }
     }
@@ -108,11 +110,13 @@ impl Follow<'_> {
     /// An end that is older than our request may be that of another request with the same id, of which a refusal
     /// is on its way.
     fn is_settled(&self, status: &RelocationStatus, begun: Instant) -> bool {
-        let answered = match &self.heard {
-            Some(listener) => listener.heard() == Heard::Changed || begun.elapsed() >= REFUSAL_WITHIN,
-            None => true,
-        };
-        status.phase.is_final() && answered
+        status.phase.is_final() && self.is_answered(begun)
+    }
+
+    /// Whether what is seen now is of our own request.
+    fn is_answered(&self, begun: Instant) -> bool {
+        let Some(listener) = &self.heard else { return true };
+        listener.heard() != Heard::Nothing || begun.elapsed() >= REFUSAL_WITHIN
     }
 
     async fn pause(&mut self) -> Result<(), Fault> {

@@ -7,9 +7,10 @@ use tracing_subscriber::EnvFilter;
 use crate::args::LogFormat;
 use crate::fault::Fault;
 
-/// What is logged when nothing is asked for: roles tell what they do, commands only what is wrong.
-pub const ROLE: &str = "info,lapin=warn";
-pub const COMMAND: &str = "warn";
+/// What is logged when nothing is asked for: roles tell what they do, commands only what is wrong. The AMQP client
+/// calls errors what the bus handles and tells itself.
+pub const ROLE: &str = "info,lapin=off";
+pub const COMMAND: &str = "warn,lapin=off";
 
 pub fn start(filter: Option<&str>, default: &str, format: LogFormat) -> Result<(), Fault> {
     let filter = EnvFilter::try_new(filter.unwrap_or(default)).map_err(|error| {

@@ -56,10 +56,8 @@ pub fn text(report: &Report) -> String {
 
 fn head(report: &Report) -> String {
     let mut head = format!("relocation {}: {:?}", report.id, report.state);
-    let took: f64 = report.steps.iter().map(|step| step.seconds).sum();
-    let _ = write!(head, "\nsum of all steps: {}", units::seconds(took));
     if let Some(downtime) = report.downtime_seconds {
-        let _ = write!(head, ", downtime: {}", units::seconds(downtime));
+        let _ = write!(head, "\ndowntime: {}", units::seconds(downtime));
     }
     head
 }

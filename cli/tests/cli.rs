@@ -55,7 +55,7 @@ fn a_role_in_its_own_process_needs_rabbitmq_and_says_how() {
     let lone = Lone::new("providers: []");
     let told = lone.run(&["conduit"]);
     assert_eq!(exit(&told), 2);
-    insta::assert_snapshot!(lone.error(&told), @"");
+    insta::assert_snapshot!(lone.error(&told), @"error: `fluidcloud conduit` meets the other parts over RabbitMQ, and DIR/fluidcloud.yaml names none; add `bus: {amqp: {url: amqp://…}}` to it, or run everything in one process with `fluidcloud up`");
     for role in [&["broker"][..], &["migrator", "image"]] {
         let told = lone.run(role);
         assert_eq!(exit(&told), 2);
@@ -69,10 +69,10 @@ fn without_a_configuration_a_role_says_where_it_looked() {
     std::fs::remove_file(lone.config()).unwrap();
     let told = lone.run_bare(&["providers"]);
     assert_eq!(exit(&told), 2);
-    insta::assert_snapshot!(lone.error(&told), @"");
+    insta::assert_snapshot!(lone.error(&told), @"error: there is no configuration: neither fluidcloud.yaml nor /etc/fluidcloud/fluidcloud.yaml exists; write one, or name it with --config FILE or FLUIDCLOUD_CONFIG");
     let told = lone.run(&["status"]);
     assert_eq!(exit(&told), 2, "a file that was named must be there");
-    insta::assert_snapshot!(lone.error(&told), @"");
+    insta::assert_snapshot!(lone.error(&told), @"error: cannot read the configuration DIR/fluidcloud.yaml: No such file or directory (os error 2); name a file that exists with --config FILE or FLUIDCLOUD_CONFIG");
 }
 
 #[test]
@@ -102,29 +102,31 @@ fn an_api_that_other_hosts_can_reach_is_refused() {
     let lone = Lone::new(&format!("http: {{listen: '0.0.0.0:0'}}\nstate: s\n{}", harness::PROVIDERS));
     let told = lone.run(&["up"]);
     assert_eq!(exit(&told), 2);
-    insta::assert_snapshot!(lone.error(&told), @"");
+    insta::assert_snapshot!(lone.error(&told), @"error: http.listen is 0.0.0.0:0, which other hosts can reach, and this release has no tokens: listen on 127.0.0.1 or [::1], and reach it from elsewhere through `ssh -L`");
 }
 
 #[test]
 fn a_wrong_request_is_refused_before_anybody_is_asked() {
     let lone = Lone::new("");
     let without_version = harness::REQUEST.replace("version: 1", "vision: 1");
-    for (name, text) in [
-        ("broken.yaml", "version: [1"),
-        ("list.yaml", "- 1"),
-        ("no-version.yaml", without_version.as_str()),
-        ("version.yaml", "version: 9"),
-        ("field.yaml", &format!("{}\nsurprise: 1", harness::REQUEST)),
+    let surprised = format!("{}\nsurprise: 1", harness::REQUEST);
+    for (name, text, named) in [
+        ("broken.yaml", "version: [1", "line 2"),
+        ("list.yaml", "- 1", "not an object"),
+        ("no-version.yaml", &without_version, "no `version`"),
+        ("version.yaml", "version: 9", "version 9"),
+        ("field.yaml", &surprised, "unknown field `surprise`"),
     ] {
         lone.write(name, text);
         let told = lone.run(&["relocate", name, "--wait", "--output", "json"]);
-        assert_eq!(exit(&told), 2, "{name}: {}", stderr(&told));
-        assert_eq!(stdout(&told), "", "{name}");
-        insta::assert_snapshot!(name, lone.error(&told));
+        assert_eq!((exit(&told), stdout(&told)), (2, String::new()), "{name}: {}", stderr(&told));
+        let said = lone.error(&told);
+        assert!(said.starts_with(&format!("error: {name}: ")) && said.contains(named), "{said}");
+        assert!(said.contains("; "), "it has no remedy: {said}");
     }
     let told = lone.run(&["relocate", "nowhere.yaml"]);
     assert_eq!(exit(&told), 2);
-    insta::assert_snapshot!(lone.error(&told), @"");
+    insta::assert_snapshot!(lone.error(&told), @"error: cannot read the request nowhere.yaml: No such file or directory (os error 2); name a file that exists, or - for standard input");
 }
 
 #[test]
@@ -132,14 +134,14 @@ fn a_provider_that_is_not_configured_is_named_with_the_remedy() {
     let lone = Lone::new(harness::PROVIDERS);
     let told = lone.run(&["inspect", "cloud-z"]);
     assert_eq!(exit(&told), 2);
-    insta::assert_snapshot!(lone.error(&told), @"");
+    insta::assert_snapshot!(lone.error(&told), @"error: `cloud-z` is neither a configured provider nor a request file; name a provider that `fluidcloud providers` lists, or a file that exists");
     let told = lone.run(&["inspect", "cloud-a", "ghost"]);
     assert_eq!(exit(&told), 2);
-    insta::assert_snapshot!(lone.error(&told), @"");
+    insta::assert_snapshot!(lone.error(&told), @"error: provider `cloud-a` has no instance `ghost`: see `fluidcloud inspect cloud-a`");
     lone.write("r.yaml", &harness::REQUEST.replace("cloud-a", "cloud-z"));
     let told = lone.run(&["plan", "r.yaml"]);
     assert_eq!(exit(&told), 2);
-    insta::assert_snapshot!(lone.error(&told), @"");
+    insta::assert_snapshot!(lone.error(&told), @"error: provider `cloud-z` is not configured; add it under `providers`, or use one that `fluidcloud providers` lists");
 }
 
 #[test]
@@ -147,7 +149,15 @@ fn providers_are_shown_as_a_table_and_as_json() {
     let lone = Lone::new(harness::PROVIDERS);
     let told = lone.run(&["providers"]);
     assert_eq!(exit(&told), 0, "{}", stderr(&told));
-    insta::assert_snapshot!(stdout(&told), @"");
+    insta::assert_snapshot!(stdout(&told), @r"
+    PROVIDER  DRIVER  REACHABLE  VCPUS  MEMORY    DISK     INSTANCES  REGION
+    cloud-a   memory  yes        16     64.0 GiB  1.0 TiB  0          east
+    cloud-b   memory  yes        16     64.0 GiB  1.0 TiB  0          -
+
+    PROVIDER  HARDWARE                            DRIVER VERIFIED AGAINST
+    cloud-a   pc, disks ide qcow2, NICs e1000     nothing real: it simulates a cloud, for tests
+    cloud-b   q35, disks virtio raw, NICs virtio  nothing real: it simulates a cloud, for tests
+    ");
     let told = lone.run(&["providers", "--output", "json"]);
     let shown: Value = serde_json::from_slice(&told.stdout).unwrap();
     assert_eq!(shown[0]["id"], "cloud-a");
@@ -169,9 +179,9 @@ fn a_schema_is_json_and_an_unknown_one_lists_those_there_are() {
 
 #[test]
 fn a_reader_that_goes_away_breaks_nothing() {
-    let lone = Lone::new("");
+    let lone = Lone::new(harness::PROVIDERS);
     let mut child =
-        lone.command(&["schema", "request"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        lone.command(&["providers"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     drop(child.stdout.take());
     let mut said = String::new();
     child.stderr.take().unwrap().read_to_string(&mut said).unwrap();

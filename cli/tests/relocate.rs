@@ -68,7 +68,8 @@ impl World {
 
     async fn broker(&self, parts: &mut Parts) {
         let clouds = [self.cloud_a.clone(), self.cloud_b.clone()];
-        let (bus, migrators) = (self.bus.clone(), Migrators::of(fluidcloud_migrators::memory::migrators(&clouds)));
+        let (bus, migrators) =
+            (self.bus.clone(), Migrators::of(fluidcloud_migrators::memory::migrators(&clouds)));
         let body: WorkerBody = Arc::new(move |need, end| {
             let options = WorkerOptions {
                 bus: bus.clone(),
@@ -161,7 +162,7 @@ async fn the_report_is_readable_too() {
     let parts = world.all().await;
     let id = RelocationId::new();
     world.lone.write("r.yaml", &world.request(id));
-    let told = world.run(&["relocate", "r.yaml", "--wait"]).await;
+    let told = world.run(&["relocate", "r.yaml", "--wait", "--report", "report.json"]).await;
     assert_eq!(exit(&told), 0, "{}", stderr(&told));
     let text = stdout(&told);
     assert!(text.starts_with(&format!("relocation {id}\n")), "{text}");
@@ -170,6 +171,8 @@ async fn the_report_is_readable_too() {
     {
         assert!(text.contains(part), "{part} in {text}");
     }
+    let report: Report = serde_json::from_str(&world.lone.read("report.json")).unwrap();
+    assert_eq!((report.id, report.state), (id, Phase::Succeeded));
     parts.end().await;
 }
 

@@ -75,10 +75,8 @@ fn parts<'a>(request: &'a RelocationRequest, topology: &'a Topology) -> Result<V
             let message = format!("component {name} was not found at {}", topology.provider);
             return Err(Failure::never(Code::UnknownInstance, message, "check its `instance.id`"));
         };
-        let observed = request
-            .verify
-            .iter()
-            .any(|check| check.component == *name && check.http.unchanged.is_some());
+        let observed =
+            request.verify.iter().any(|check| check.component == *name && check.http.unchanged.is_some());
         let needs = request.service.components.iter().find(|component| component.name == *name);
         let needs = needs.map(|component| component.needs.as_slice()).unwrap_or_default();
         let needs = needs.iter().filter(|needed| moving(request).any(|(name, _)| name == *needed)).collect();
@@ -102,7 +100,8 @@ fn check(part: &Part<'_>) -> Result<(), Failure> {
     for volume in &part.wanted.volumes {
         if part.found.disk(&volume.disk).is_none() {
             let has: Vec<&str> = part.found.disks.iter().map(|disk| disk.name.as_str()).collect();
-            let message = format!("instance {} of component {name} has no disk {}", part.found.name, volume.disk);
+            let message =
+                format!("instance {} of component {name} has no disk {}", part.found.name, volume.disk);
             let remedy = format!("name one that it has: {}", has.join(", "));
             return Err(Failure::never(Code::UnknownDisk, message, remedy));
         }
@@ -112,7 +111,8 @@ fn check(part: &Part<'_>) -> Result<(), Failure> {
         }
     }
     if part.observed && part.found.power != Power::Running {
-        let message = format!("component {name} does not run, so there is no answer to hold `unchanged` against");
+        let message =
+            format!("component {name} does not run, so there is no answer to hold `unchanged` against");
         let remedy = "start it first, or leave `unchanged` out of its checks";
         return Err(Failure::never(Code::InvalidRequest, message, remedy));
     }

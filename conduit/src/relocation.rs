@@ -307,7 +307,9 @@ impl Relocation {
     }
 
     /// The components that move, in the order of the request.
-    pub fn moving(&self) -> impl Iterator<Item = (&fluidcloud_proto::ids::ComponentName, &InstanceComponent)> {
+    pub fn moving(
+        &self,
+    ) -> impl Iterator<Item = (&fluidcloud_proto::ids::ComponentName, &InstanceComponent)> {
         moving(&self.request)
     }
 

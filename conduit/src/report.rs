@@ -33,10 +33,14 @@ pub fn report(relocation: &Relocation) -> Report {
     };
     for step in &relocation.steps {
         match &step.output {
-            Some(Done::Migrated { output: Output::Adapted { changes } }) => report.adapted.extend_from_slice(changes),
+            Some(Done::Migrated { output: Output::Adapted { changes } }) => {
+                report.adapted.extend_from_slice(changes)
+            }
             Some(Done::Migrated { output: Output::Folded(folded) }) => report.folded.push(folded.clone()),
             // The rehearsal shows the same diff; what was applied counts.
-            Some(Done::Migrated { output: Output::Rewritten { files } }) if matches!(step.id, StepId::Rewrite(_)) => {
+            Some(Done::Migrated { output: Output::Rewritten { files } })
+                if matches!(step.id, StepId::Rewrite(_)) =>
+            {
                 report.rewritten.extend_from_slice(files);
             }
             Some(Done::Verified { checks, .. }) => report.checks.extend_from_slice(checks),
@@ -51,7 +55,11 @@ fn steps(relocation: &Relocation) -> Vec<StepReport> {
     let now = relocation.changed_at;
     let begun = relocation.steps.iter().filter(|step| step.begun());
     begun
-        .map(|step| StepReport { name: step.id.to_string(), seconds: seconds(step, now), attempts: step.epoch.0 })
+        .map(|step| StepReport {
+            name: step.id.to_string(),
+            seconds: seconds(step, now),
+            attempts: step.epoch.0,
+        })
         .collect()
 }
 
@@ -71,12 +79,12 @@ fn targets(relocation: &Relocation) -> Vec<TargetReport> {
         .collect()
 }
 
-/// Summed over every attempt: what failed attempts moved was moved too.
+/// Summed over every attempt by the worker, and never less than what failed attempts had told.
 fn transfer(step: &Step) -> Option<TransferReport> {
     let Some(Done::Migrated { output: Output::Synced { transfer } }) = &step.output else { return None };
     let mut transfer = transfer.clone();
-    transfer.bytes_read = transfer.bytes_read.saturating_add(step.spent.bytes_read);
-    transfer.bytes_on_wire = transfer.bytes_on_wire.saturating_add(step.spent.bytes_on_wire);
+    transfer.bytes_read = transfer.bytes_read.max(step.spent.bytes_read);
+    transfer.bytes_on_wire = transfer.bytes_on_wire.max(step.spent.bytes_on_wire);
     transfer.seconds += step.spent.seconds;
     Some(transfer)
 }

@@ -50,7 +50,9 @@ pub fn phase(relocation: &Relocation) -> Phase {
         Stage::Inspecting { .. } | Stage::Choosing | Stage::Planning => Phase::Inspecting,
         Stage::Forward { .. } => {
             let left = relocation.steps.iter().filter(|step| !step.is_done());
-            left.map(|step| phase_of(&step.id)).min_by_key(|(order, _)| *order).map_or(Phase::Verifying, |(_, phase)| phase)
+            left.map(|step| phase_of(&step.id))
+                .min_by_key(|(order, _)| *order)
+                .map_or(Phase::Verifying, |(_, phase)| phase)
         }
         Stage::Undoing { why: Why::Canceled } => Phase::Canceling,
         Stage::Undoing { why: Why::Failed(_) } => Phase::RollingBack,
@@ -84,7 +86,9 @@ fn failure(relocation: &Relocation) -> Option<Failure> {
     let canceled = Failure::never(Code::Canceled, "canceled by a user", "request it again with a new id");
     match (&relocation.failure, &relocation.stage) {
         (Some(failure), _) => Some(failure.clone()),
-        (None, Stage::Undoing { why: Why::Canceled } | Stage::Ended { phase: Phase::Canceled, .. }) => Some(canceled),
+        (None, Stage::Undoing { why: Why::Canceled } | Stage::Ended { phase: Phase::Canceled, .. }) => {
+            Some(canceled)
+        }
         (None, _) => None,
     }
 }
@@ -117,7 +121,9 @@ fn step_state(relocation: &Relocation, step: &Step) -> StepState {
         (Undo::NotBegun, State::Waiting) => StepState::Waiting,
         (Undo::NotBegun, State::Issued | State::Leased { .. }) => match relocation.stage {
             // A task that nobody claimed when it turned back is nobody's any more.
-            Stage::Undoing { .. } | Stage::Stuck { .. } | Stage::Ended { .. } if !step.in_flight() => StepState::Waiting,
+            Stage::Undoing { .. } | Stage::Stuck { .. } | Stage::Ended { .. } if !step.in_flight() => {
+                StepState::Waiting
+            }
             _ => StepState::Running,
         },
         (Undo::NotBegun, State::Retrying { .. }) => match relocation.stage {
@@ -151,18 +157,18 @@ fn transfer(step: &Step, seen: &Seen<'_>) -> Option<TransferStatus> {
         Some(Done::Migrated { output: Output::Synced { transfer } }) => TransferProgress {
             bytes_total: transfer.bytes_total,
             bytes_done: transfer.bytes_total,
-            bytes_read: transfer.bytes_read.saturating_add(step.spent.bytes_read),
+            bytes_read: transfer.bytes_read.max(step.spent.bytes_read),
             bytes_zero: transfer.bytes_zero,
             bytes_reused: transfer.bytes_reused,
-            bytes_on_wire: transfer.bytes_on_wire.saturating_add(step.spent.bytes_on_wire),
+            bytes_on_wire: transfer.bytes_on_wire.max(step.spent.bytes_on_wire),
             rate_bytes_per_sec: 0,
             eta_seconds: None,
         },
         _ => {
             let told = seen.progress.iter().find(|(id, _)| *id == step.id);
             let mut progress = told.map(|(_, progress)| progress.clone()).unwrap_or_default();
-            progress.bytes_read = progress.bytes_read.saturating_add(step.spent.bytes_read);
-            progress.bytes_on_wire = progress.bytes_on_wire.saturating_add(step.spent.bytes_on_wire);
+            progress.bytes_read = progress.bytes_read.max(step.spent.bytes_read);
+            progress.bytes_on_wire = progress.bytes_on_wire.max(step.spent.bytes_on_wire);
             progress
         }
     };

@@ -63,13 +63,17 @@ pub enum Error {
         "the log of relocation {relocation} has {found} facts where {expected} were expected: another conduit writes it; stop one of the two"
     )]
     Conflict { relocation: RelocationId, expected: u64, found: u64 },
-    #[error("the log of relocation {0} is full at {FACTS_MAX} facts: cancel it and request it again with a new id")]
+    #[error(
+        "the log of relocation {0} is full at {FACTS_MAX} facts: cancel it and request it again with a new id"
+    )]
     Full(RelocationId),
     #[error("{path} is not a relocation log of FluidCloud: name another file, or move it away")]
     Foreign { path: String },
     #[error("{path} has log version {found}, this conduit reads up to {known}: update FluidCloud")]
     Newer { path: String, found: i64, known: i64 },
-    #[error("{path} is damaged ({what}): restore it from a backup, or move it away to begin with an empty log")]
+    #[error(
+        "{path} is damaged ({what}): restore it from a backup, or move it away to begin with an empty log"
+    )]
     Damaged { path: String, what: String },
     #[error("cannot {what} {path}: check that its directory exists, is writable and has room")]
     Io {

@@ -81,7 +81,10 @@ impl Default for HttpWeb {
 #[async_trait]
 impl Web for HttpWeb {
     async fn get(&self, url: &str) -> Result<Answer, Error> {
-        let silent = |cause: reqwest::Error| Error::Silent { url: url.to_owned(), cause: Box::new(cause.without_url()) };
+        let silent = |cause: reqwest::Error| Error::Silent {
+            url: url.to_owned(),
+            cause: Box::new(cause.without_url()),
+        };
         let mut response = self.client.get(url).send().await.map_err(silent)?;
         let status = response.status().as_u16();
         let mut body = Vec::new();

@@ -34,6 +34,9 @@ cloud_up() {
     dir=$(cloud_dir "$cloud")
     cloud_down "$cloud"
     mkdir -p "$dir"/{run,etc/qemu,lib/images,lib/qemu,cache,log,site}
+    # Defined anew at each start, so that a newer lab's network replaces an older one's and
+    # no lease of a guest that is gone is listed.
+    rm -rf "$dir/etc/qemu/networks" "$dir/lib/dnsmasq"
     cloud_config_libvirt "$dir"
     cloud_config_ssh "$cloud" "$dir"
     cloud_host "$cloud" "$dir"

@@ -7,11 +7,11 @@ wan_of() { [[ $1 == a ]] && echo 10.213.9.1 || echo 10.213.9.2; }
 keys_up() {
     need ssh-keygen
     local cloud dir
-    mkdir -p -m 700 "$KEYS"
+    install -d -m 700 "$KEYS"
     key_make "$KEYS/id_ed25519" fluidcloud-lab
     for cloud in "${CLOUDS[@]}"; do
         dir=$LAB/cloud-$cloud
-        mkdir -p "$dir" && mkdir -p -m 700 "$dir/ssh"
+        install -d -m 700 "$dir/ssh"
         key_make "$dir/ssh_host_ed25519_key" "cloud-$cloud-host"
         key_make "$dir/ssh/id_ed25519" "root@cloud-$cloud"
     done

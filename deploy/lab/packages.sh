@@ -7,7 +7,7 @@ PACKAGES_BUILD=(build-essential pkg-config libvirt-dev libssl-dev zlib1g-dev cma
 PACKAGES_LAB=(
     libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils tini dnsmasq-base
     libguestfs-tools virt-v2v linux-image-amd64 busybox-static cpio supermin
-    rabbitmq-server nginx-light openssh-server openssh-client openssl
+    rabbitmq-server amqp-tools nginx-light openssh-server openssh-client openssl
     debootstrap fdisk e2fsprogs attr acl rsync jq curl libnbd-bin
     iproute2 iptables nftables procps util-linux
 )

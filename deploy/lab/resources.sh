@@ -3,6 +3,8 @@
 network_is_active() { has default cloud_virsh "$1" net-list --name; }
 pool_is_active() { has default cloud_virsh "$1" pool-list --name; }
 
+# A guest made anew from the same image is a new DHCP client with the old MAC; identified by client it
+# would get another address, and the old lease would still be listed beside it. Hence the last option.
 cloud_network() {
     local cloud=$1 subnet
     [[ $cloud == a ]] && subnet=10.213.101 || subnet=10.213.102
@@ -20,6 +22,7 @@ cloud_network() {
   <dnsmasq:options>
     <dnsmasq:option value='no-ping'/>
     <dnsmasq:option value='no-resolv'/>
+    <dnsmasq:option value='dhcp-ignore-clid'/>
   </dnsmasq:options>
 </network>
 END

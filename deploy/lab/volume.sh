@@ -29,7 +29,7 @@ volume_fill() {
     local root=$1
     umask 022
     mkdir -p "$root"/{catalogue,photos,logs,orders,shared,archive/empty}
-    cd "$root"
+    cd "$root" || exit
     volume_photos
     volume_logs
     volume_catalogue

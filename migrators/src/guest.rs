@@ -31,6 +31,8 @@ pub enum Error {
     TooLarge { path: String, bytes: u64, max: u64 },
     #[error("no installed system is on disk {disk}: {found}")]
     NoSystem { disk: String, found: String },
+    #[error("no file system that is known is on disk {disk}")]
+    NoFileSystem { disk: String },
     #[error("the guest on disk {disk} cannot be worked on: {why}")]
     Unsupported { disk: String, why: String, remedy: String },
     #[error("disk {disk} is worked on under epoch {held} already; this is epoch {ours}")]
@@ -56,6 +58,7 @@ impl Error {
             Self::Fish { .. }
             | Self::TooLarge { .. }
             | Self::NoSystem { .. }
+            | Self::NoFileSystem { .. }
             | Self::Unsupported { .. }
             | Self::Fenced { .. }
             | Self::Record { .. }
@@ -78,7 +81,7 @@ impl Error {
             }
             Self::TimedOut { .. } => (Code::TimedOut, "check the load of that host; it is tried again"),
             Self::TooLarge { .. } => (Code::GuestUnsupported, "shorten the file, or leave it out"),
-            Self::NoSystem { .. } => (
+            Self::NoSystem { .. } | Self::NoFileSystem { .. } => (
                 Code::GuestUnsupported,
                 "see that the root disk is the first one and holds Linux on a plain or LVM partition",
             ),

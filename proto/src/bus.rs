@@ -66,6 +66,10 @@ pub trait Bus: Send + Sync + std::fmt::Debug {
 
     /// Whether the bus is reachable now. Leases are not counted down while it is not.
     fn connected(&self) -> watch::Receiver<bool>;
+
+    /// Before the process ends: takes leave of the broker, if there is one, and ends this bus's subscriptions.
+    /// What was published is safe already.
+    async fn close(&self) {}
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -2,6 +2,8 @@
 //! user writes in YAML or JSON. It names providers and never holds a credential.
 
 mod parse;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use schemars::JsonSchema;
@@ -18,6 +20,7 @@ pub const VERSION: u32 = 1;
 #[serde(deny_unknown_fields)]
 pub struct RelocationRequest {
     /// Schema version; 1.
+    #[schemars(extend("const" = 1))]
     pub version: u32,
     /// Makes the request idempotent. The command line fills it in when a file leaves it out.
     pub id: RelocationId,

@@ -116,15 +116,18 @@ async fn consumers_that_come_and_go_lose_nothing() {
     for publisher in publishers {
         publisher.await.unwrap();
     }
-    let dead = || async { bus.depth(&Queue::DeadLetters).await.unwrap().ready as usize };
+    let settled = || async {
+        let dead = bus.depth(&Queue::DeadLetters).await.unwrap().ready as usize;
+        seen.lock().unwrap().len() + dead
+    };
     let all = EACH * PUBLISHERS;
     tokio::time::timeout(std::time::Duration::from_secs(30), async {
-        while seen.lock().unwrap().len() + dead().await < all {
+        while settled().await < all {
             tokio::task::yield_now().await;
         }
     })
     .await
     .expect("every message is seen or a dead letter");
     consumers.iter().for_each(tokio::task::JoinHandle::abort);
-    assert_eq!(seen.lock().unwrap().len() + dead().await, all);
+    assert_eq!(settled().await, all);
 }

@@ -38,7 +38,8 @@ impl Stack {
     pub fn processes(lab: &Lab, amqp_url: &str) -> Self {
         let mut stack = Self::configured(lab, Some(amqp_url));
         stack.start("conduit", &["conduit"]);
-        stack.start("broker", &["broker"]);
+        // The one worker is the test's, so that it is known whom to kill.
+        stack.start("broker", &["broker", "--no-workers"]);
         stack.start("migrator", &["migrator", "image", "volume", "rewrite"]);
         stack.answers();
         stack

@@ -148,7 +148,7 @@ mod tests {
         #[test]
         fn the_root_does_not_depend_on_the_order_of_the_workers(order in Just((0u64..40).collect::<Vec<_>>()).prop_shuffle()) {
             let geometry = Geometry::new(40 << 20, 1 << 20).unwrap();
-            let block = |number: u64| (number % 3 != 0).then(|| (number, Digest::of(&number.to_le_bytes())));
+            let block = |number: u64| (!number.is_multiple_of(3)).then(|| (number, Digest::of(&number.to_le_bytes())));
             let mut straight = OrderedRoot::new(geometry);
             (0..40).for_each(|number| straight.push(number, block(number)));
             let mut shuffled = OrderedRoot::new(geometry);

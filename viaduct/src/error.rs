@@ -86,6 +86,10 @@ pub enum Error {
     #[error("the caller went away")]
     CallerGone,
 
+    /// What ended the task that keeps the journal, told to everybody who waits for it.
+    #[error("{}", .0.message)]
+    Keeper(Failure),
+
     /// The other end's own error, word for word.
     #[error("{}", .0.message)]
     Peer(Failure),
@@ -145,7 +149,7 @@ impl Error {
             Error::Nbd { .. } => "nbd",
             Error::Tar { .. } => "tar",
             Error::CallerGone => "caller-gone",
-            Error::Peer(failure) => &failure.code,
+            Error::Keeper(failure) | Error::Peer(failure) => &failure.code,
         }
     }
 
@@ -160,7 +164,7 @@ impl Error {
             | Error::CallerGone
             | Error::TakeoverFailed { .. }
             | Error::Differs { .. } => true,
-            Error::Peer(failure) => failure.retryable,
+            Error::Keeper(failure) | Error::Peer(failure) => failure.retryable,
             _ => false,
         }
     }
@@ -236,7 +240,7 @@ impl Error {
                 "check the export's name and that the server speaks fixed newstyle NBD".into()
             }
             Error::Tar { .. } => "feed it with `tar --xattrs --acls --numeric-owner -C DIR -cf - .`".into(),
-            Error::Peer(failure) => failure.remedy.clone(),
+            Error::Keeper(failure) | Error::Peer(failure) => failure.remedy.clone(),
         }
     }
 

@@ -14,7 +14,7 @@ pub use site::OpenTarget;
 
 use crate::ends::{Disk, open_target};
 use crate::error::{Error, Result};
-use crate::limits::{BLOCKS_MAX, HANDSHAKE, IDLE, REFUSED_GRACE, STREAMS_MAX};
+use crate::limits::{HANDSHAKE, IDLE, REFUSED_GRACE, STREAMS_MAX};
 use crate::progress::{Counters, Event, Summary, reporting};
 use crate::transport::{Accepted, Listener, Stream};
 use crate::wire::{Hello, Kind, Reader, Writer};
@@ -289,10 +289,7 @@ async fn greet(stream: Stream, whom: String, idle: Duration) -> Result<Opened> {
         if hello.streams == 0 || hello.streams > STREAMS_MAX || hello.stream >= hello.streams {
             return Err(Error::protocol(&whom, format!("stream {} of {}", hello.stream, hello.streams)));
         }
-        if hello.session.len() > 64
-            || hello.label.len() > 4096
-            || hello.size > BLOCKS_MAX * u64::from(u32::MAX)
-        {
+        if hello.session.len() > 64 || hello.label.len() > 4096 {
             return Err(Error::protocol(&whom, "a hello beyond the bounds"));
         }
         Ok(hello)

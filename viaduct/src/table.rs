@@ -80,11 +80,15 @@ impl BlockSet {
 
     /// Whether it was not in the set before.
     pub fn insert(&mut self, index: u64) -> bool {
-        let word = &mut self.words[index as usize / 64];
-        let new = *word >> (index % 64) & 1 == 0;
-        *word |= 1 << (index % 64);
-        self.count += u64::from(new);
-        new
+        let (word, bit) = (&mut self.words[index as usize / 64], 1 << (index % 64));
+        // Not `count += u64::from(new); new`: where that is inlined into a caller that branches on the answer, optimised
+        // code of rustc 1.95 adds nothing (its MIR pass SimplifyComparisonIntegral).
+        if *word & bit != 0 {
+            return false;
+        }
+        *word |= bit;
+        self.count += 1;
+        true
     }
 
     pub fn remove(&mut self, index: u64) {

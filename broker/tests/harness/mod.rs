@@ -40,7 +40,10 @@ pub struct Harness {
 
 impl Harness {
     pub async fn start() -> Self {
-        let bus: SharedBus = MemoryBus::new();
+        Self::start_on(MemoryBus::new()).await
+    }
+
+    pub async fn start_on(bus: SharedBus) -> Self {
         let cloud_b = Arc::new(MemoryProvider::builder("cloud-b").build());
         let cloud_a = Arc::new(MemoryProvider::builder("cloud-a").build());
         let placement = Arc::new(Noted::default());

@@ -18,7 +18,7 @@ pub async fn run(config: &Config, told: CancelArgs) -> Result<(), Fault> {
     }
     let mut show = follow::show();
     let status =
-        Follow { api: &api, id: told.id, timeout: None, heard: None }.to_the_end(show.as_mut()).await?;
+        Follow { api: &api, id: told.id, timeout: None, heard: None }.until_it_ends(show.as_mut()).await?;
     output::line(report::text(&report::of(&status)))?;
     match status.phase {
         Phase::Canceled => Ok(()),

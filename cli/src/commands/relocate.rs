@@ -1,9 +1,11 @@
 //! `fluidcloud relocate FILE`: publishes the request, to RabbitMQ when it is configured, else to the HTTP API of
 //! `fluidcloud up`. With `--wait` it follows the relocation and ends with the report.
 
+use std::path::Path;
 use std::time::Duration;
 
 use fluidcloud_proto::bus::{Message, Queue};
+use fluidcloud_proto::report::Report;
 use fluidcloud_proto::request::RelocationRequest;
 use serde_json::json;
 
@@ -39,13 +41,30 @@ pub async fn run(config: &Config, told: RelocateArgs) -> Result<(), Fault> {
     }
     let mut show = follow::show();
     let follow = Follow { api: &api, id, timeout: told.timeout, heard };
-    let status = follow.to_the_end(show.as_mut()).await?;
+    let status = follow.until_it_ends(show.as_mut()).await?;
     let report = report::of(&status);
+    if let Some(file) = &told.report {
+        write(file, &report)?;
+    }
     match told.output {
         Output::Text => output::line(report::text(&report))?,
         Output::Json => output::json(&report)?,
     }
     follow::verdict(status.phase).map_err(Fault::quiet)
+}
+
+/// Whole or not at all.
+fn write(file: &Path, report: &Report) -> Result<(), Fault> {
+    let text = serde_json::to_string_pretty(report).map_err(std::io::Error::from);
+    let unfinished = file.with_extension("part");
+    let written = text.and_then(|text| {
+        std::fs::write(&unfinished, text + "\n")?;
+        std::fs::rename(&unfinished, file)
+    });
+    written.map_err(|error| {
+        let what = format!("cannot write the report to {}: {error}", file.display());
+        Fault::failed(what, format!("the relocation has ended; see `fluidcloud status {}`", report.id))
+    })
 }
 
 async fn publish(config: &Config, api: &Api, request: &RelocationRequest) -> Result<(), Fault> {

@@ -47,7 +47,7 @@ async fn watch_one(api: &Api, id: RelocationId, output: Output) -> Result<(), Fa
     // What nobody knows is said at once; later it may be a restart.
     api.relocation(id).await?;
     let mut show = follow::show();
-    let status = Follow { api, id, timeout: None, heard: None }.to_the_end(show.as_mut()).await?;
+    let status = Follow { api, id, timeout: None, heard: None }.until_it_ends(show.as_mut()).await?;
     match output {
         Output::Text => output::line(report::text(&report::of(&status)))?,
         Output::Json => output::json(&status)?,

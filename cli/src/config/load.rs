@@ -73,7 +73,22 @@ fn format_of(file: &Path) -> FileFormat {
 fn refused(file: Option<&Path>, error: impl std::fmt::Display) -> Fault {
     let place = file.map_or_else(|| "the environment".to_owned(), |file| file.display().to_string());
     let remedy = "mend it there, or in the variable FLUIDCLOUD__… that stands over it";
-    Fault::usage(format!("configuration {place}: {error}"), remedy)
+    Fault::usage(format!("configuration {place}: {}", without_secrets(&error.to_string())), remedy)
+}
+
+/// Readers quote what they do not understand, which may be a url with its password in the wrong place.
+fn without_secrets(told: &str) -> String {
+    let mut parts = told.split("://");
+    let mut safe = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let end = part.find(|c: char| c.is_whitespace() || "\"'`".contains(c)).unwrap_or(part.len());
+        let (hidden, shown) = match part[..end].rfind('@') {
+            Some(at) if part[..at].contains(':') => ("…", &part[at..]),
+            _ => ("", part),
+        };
+        safe.push_str(&format!("://{hidden}{shown}"));
+    }
+    safe
 }
 
 /// The key comes from one reader, and what was expected there from another, which knows the names of variants.

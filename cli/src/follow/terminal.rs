@@ -12,6 +12,8 @@ use super::Show;
 use super::lines::{amount, state};
 use crate::units;
 
+const HEAD: &str = "{spinner} {elapsed:>4} {wide_msg}";
+const BAR: &str = "  {prefix:<16} [{bar:30}] {percent:>3} % {wide_msg}";
 const SPIN_EVERY: Duration = Duration::from_millis(120);
 /// Running steps named in the head line.
 const STEPS_NAMED_MAX: usize = 4;
@@ -27,7 +29,7 @@ pub struct Terminal {
 impl Terminal {
     pub fn new() -> Self {
         let all = MultiProgress::new();
-        let head = all.add(ProgressBar::new_spinner().with_style(style("{spinner} {elapsed:>4} {wide_msg}")));
+        let head = all.add(ProgressBar::new_spinner().with_style(style(HEAD)));
         head.set_message("waiting for the conduit");
         head.enable_steady_tick(SPIN_EVERY);
         Self { all, head, disks: BTreeMap::new(), told: BTreeMap::new() }
@@ -67,7 +69,7 @@ impl Terminal {
             }
             let bar = self.disks.entry(transfer.disk.clone()).or_insert_with(|| {
                 let bar = ProgressBar::new(progress.bytes_total);
-                let bar = bar.with_style(style("  {prefix:<16} [{bar:30}] {percent:>3} % {wide_msg}"));
+                let bar = bar.with_style(style(BAR));
                 self.all.add(bar.with_prefix(transfer.disk.to_string()))
             });
             bar.set_length(progress.bytes_total);
@@ -106,4 +108,16 @@ impl Show for Terminal {
 fn style(template: &str) -> ProgressStyle {
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_spinner());
     style.progress_chars("=> ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_templates_are_understood() {
+        for template in [HEAD, BAR] {
+            ProgressStyle::with_template(template).unwrap();
+        }
+    }
 }

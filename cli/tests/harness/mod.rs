@@ -46,6 +46,10 @@ impl Lone {
         std::fs::write(self.dir.path().join(name), text).unwrap();
     }
 
+    pub fn read(&self, name: &str) -> String {
+        std::fs::read_to_string(self.dir.path().join(name)).unwrap()
+    }
+
     pub fn config(&self) -> PathBuf {
         self.dir.path().join("fluidcloud.yaml")
     }

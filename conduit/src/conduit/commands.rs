@@ -10,11 +10,11 @@ use fluidcloud_proto::task::TaskKey;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::Error;
 use super::job;
 use super::jobs::{Ended, Outcome};
 use super::mouth::Sentence;
 use super::owner::Owner;
-use super::Error;
 use crate::lease::LEASE_SECS;
 use crate::plan;
 use crate::relocation::{Effect, Fact, Relocation};
@@ -27,10 +27,13 @@ impl Owner {
         due.filter_map(|effect| match effect {
             Effect::MakePlan => Some(self.make_plan(&held.state)),
             Effect::Issue { step, epoch, wait } if wait.is_zero() => Some(Fact::StepIssued { step, epoch }),
-            Effect::BeginUndo { step, attempt, wait } if wait.is_zero() => Some(Fact::UndoBegun { step, attempt }),
+            Effect::BeginUndo { step, attempt, wait } if wait.is_zero() => {
+                Some(Fact::UndoBegun { step, attempt })
+            }
             // Nothing of it runs: it was under way in a process that is gone.
             Effect::Halt { step, epoch } if !self.jobs.runs_step(id, &step, epoch) => {
-                let failure = Failure::never(Code::Canceled, "the step was halted", "request the relocation again");
+                let failure =
+                    Failure::never(Code::Canceled, "the step was halted", "request the relocation again");
                 Some(Fact::StepFailed { step, epoch, failure, spent: None })
             }
             _ => None,
@@ -70,7 +73,8 @@ impl Owner {
     }
 
     fn start(&mut self, state: &Relocation, effect: Effect) {
-        let (id, bus, means, halt) = (state.id, self.bus.clone(), self.means.clone(), CancellationToken::new());
+        let (id, bus, means, halt) =
+            (state.id, self.bus.clone(), self.means.clone(), CancellationToken::new());
         let start = effect.clone();
         match effect {
             Effect::Inspect { wait, .. } => {
@@ -111,7 +115,8 @@ impl Owner {
         let Some(held) = self.held.get(&id) else { return Ok(()) };
         let spent = |step: &StepId| held.spent(step);
         let fact = match (effect, ended) {
-            (Effect::Inspect { .. }, Ended::Inspected(Ok(topology))) => match self.past.moved_away(&topology) {
+            (Effect::Inspect { .. }, Ended::Inspected(Ok(topology))) => match self.past.moved_away(&topology)
+            {
                 Some(failure) => Fact::Refused { failure },
                 None => Fact::Inspected { topology },
             },

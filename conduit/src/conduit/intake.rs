@@ -194,8 +194,7 @@ impl Owner {
                 })
         });
         if free {
-            let fact =
-                Fact::StepLeased { step: key.step.clone(), epoch: key.epoch, worker: worker.clone() };
+            let fact = Fact::StepLeased { step: key.step.clone(), epoch: key.epoch, worker: worker.clone() };
             self.record(key.relocation, vec![fact]).await?;
             self.settle(key.relocation).await?;
         }
@@ -223,7 +222,8 @@ impl Owner {
             Fact::StepDone { step: key.step, epoch: key.epoch, output }
         } else {
             let message = format!("worker {worker} answered `{}` with the result of another task", key.step);
-            let failure = Failure::never(Code::Internal, message, "see that all parts are of the same version");
+            let failure =
+                Failure::never(Code::Internal, message, "see that all parts are of the same version");
             Fact::StepFailed { step: key.step, epoch: key.epoch, failure, spent: None }
         };
         self.record(key.relocation, vec![fact]).await?;

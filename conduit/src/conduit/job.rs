@@ -97,7 +97,9 @@ pub async fn abort(bus: SharedBus, worker: WorkerId, key: TaskKey) -> Ended {
     let queue = Queue::Worker(worker);
     let tell = async {
         loop {
-            if let Err(error) = publish_command(&*bus, &queue, &WorkerCommand::Abort { key: key.clone() }).await {
+            if let Err(error) =
+                publish_command(&*bus, &queue, &WorkerCommand::Abort { key: key.clone() }).await
+            {
                 tracing::debug!(task = %key, %error, "cannot tell the worker to stop");
             }
             tokio::time::sleep(ABORT_AGAIN).await;

@@ -224,8 +224,9 @@ impl Owner {
         self.store.append(self.tenure, id, &entries, held.state.seq).await?;
         for entry in &entries {
             tracing::debug!(relocation = %id, fact = entry.fact.name(), "recorded");
-            if let Fact::StepIssued { step, .. } | Fact::StepDone { step, .. } | Fact::StepFailed { step, .. } =
-                &entry.fact
+            if let Fact::StepIssued { step, .. }
+            | Fact::StepDone { step, .. }
+            | Fact::StepFailed { step, .. } = &entry.fact
             {
                 held.progress.retain(|(of, _)| of != step);
             }
@@ -278,7 +279,8 @@ impl Owner {
                 return Ok(());
             }
             let waiting = self.held.values().filter(|held| held.state.stage == Stage::Pending);
-            let Some(id) = waiting.map(|held| (held.state.created_at, held.state.id)).min().map(|(_, id)| id) else {
+            let Some(id) = waiting.map(|held| (held.state.created_at, held.state.id)).min().map(|(_, id)| id)
+            else {
                 return Ok(());
             };
             if !self.record(id, vec![Fact::Admitted]).await? {

@@ -58,10 +58,16 @@ pub struct PreviewStep {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "basis", rename_all = "snake_case")]
 pub enum Rate {
-    Assumed { bytes_per_sec: u64 },
-    Measured { bytes_per_sec: u64 },
+    Assumed {
+        bytes_per_sec: u64,
+    },
+    Measured {
+        bytes_per_sec: u64,
+    },
     /// By the request's own limit, which is lower.
-    Limited { bytes_per_sec: u64 },
+    Limited {
+        bytes_per_sec: u64,
+    },
 }
 
 impl Rate {
@@ -122,7 +128,13 @@ pub fn preview(
         .map(|step| {
             let bytes = bytes_of(&step.id, topology);
             let seconds = seconds_of(&step.id, bytes, rate);
-            PreviewStep { name: step.id.to_string(), id: step.id.clone(), after: step.after.clone(), bytes, seconds }
+            PreviewStep {
+                name: step.id.to_string(),
+                id: step.id.clone(),
+                after: step.after.clone(),
+                bytes,
+                seconds,
+            }
         })
         .collect();
     let disks = || topology.instances.iter().flat_map(|placed| &placed.instance.disks);
@@ -191,7 +203,10 @@ fn assumptions(request: &RelocationRequest, rate: Rate) -> Vec<String> {
     ];
     for (name, wanted) in moving(request) {
         for volume in wanted.volumes.iter().filter(|volume| folds_into(wanted, &volume.disk).is_some()) {
-            told.push(format!("volume {} of {name} becomes a directory of its root file system", volume.disk));
+            told.push(format!(
+                "volume {} of {name} becomes a directory of its root file system",
+                volume.disk
+            ));
         }
     }
     told

@@ -171,10 +171,15 @@ fn needs_in_a_circle_are_refused_and_never_loop() {
 
 #[test]
 fn what_does_not_fit_the_topology_is_told_with_the_remedy() {
-    let volume = |volume: Value| request(json!([{"name": "a", "instance": {"id": "a", "volumes": [volume]}}]), json!([]));
+    let volume = |volume: Value| {
+        request(json!([{"name": "a", "instance": {"id": "a", "volumes": [volume]}}]), json!([]))
+    };
     let found = topology(&[("a", &["hda", "hdb"])]);
     let failure = plan(&volume(json!({"disk": "vdz"})), &found).unwrap_err();
-    assert_eq!((failure.code, failure.remedy.as_str()), (Code::UnknownDisk, "name one that it has: hda, hdb"));
+    assert_eq!(
+        (failure.code, failure.remedy.as_str()),
+        (Code::UnknownDisk, "name one that it has: hda, hdb")
+    );
     let failure = plan(&volume(json!({"disk": "hda", "fold_into": "/x"})), &found).unwrap_err();
     assert_eq!(failure.code, Code::InvalidRequest);
     let failure = plan(&shop(), &topology(&[("db", &["vda"])])).unwrap_err();

@@ -13,7 +13,10 @@ use super::{Relocation, Stage};
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Effect {
     /// Ask the source's provider for the topology.
-    Inspect { attempt: u32, wait: Duration },
+    Inspect {
+        attempt: u32,
+        wait: Duration,
+    },
     /// Ask the broker for offers until it answers.
     AskOffers,
     /// Make the plan and record it.
@@ -21,20 +24,48 @@ pub enum Effect {
     /// Keep telling the broker which workers are needed.
     PlaceWorkers,
     /// Record that the step is handed out, after the wait.
-    Issue { step: StepId, epoch: Epoch, wait: Duration },
+    Issue {
+        step: StepId,
+        epoch: Epoch,
+        wait: Duration,
+    },
     /// Run a step of the conduit's own.
-    Run { step: StepId, epoch: Epoch },
+    Run {
+        step: StepId,
+        epoch: Epoch,
+    },
     /// Let a step of the conduit's own come to rest; record that it did.
-    Halt { step: StepId, epoch: Epoch },
+    Halt {
+        step: StepId,
+        epoch: Epoch,
+    },
     /// Have the task in its queue until a worker claims it.
-    Hand { step: StepId, epoch: Epoch },
+    Hand {
+        step: StepId,
+        epoch: Epoch,
+    },
     /// Expect to hear from the worker that holds the task.
-    Await { step: StepId, epoch: Epoch, worker: WorkerId },
+    Await {
+        step: StepId,
+        epoch: Epoch,
+        worker: WorkerId,
+    },
     /// The same, and keep telling the worker to stop.
-    Abort { step: StepId, epoch: Epoch, worker: WorkerId },
+    Abort {
+        step: StepId,
+        epoch: Epoch,
+        worker: WorkerId,
+    },
     /// Record that the undo begins, after the wait.
-    BeginUndo { step: StepId, attempt: u32, wait: Duration },
-    Undo { step: StepId, attempt: u32 },
+    BeginUndo {
+        step: StepId,
+        attempt: u32,
+        wait: Duration,
+    },
+    Undo {
+        step: StepId,
+        attempt: u32,
+    },
 }
 
 impl Relocation {
@@ -55,8 +86,7 @@ impl Relocation {
     }
 
     fn due_forward(&self) -> Vec<Effect> {
-        let mut due: Vec<Effect> =
-            self.steps.iter().filter_map(|step| self.due_forward_of(step)).collect();
+        let mut due: Vec<Effect> = self.steps.iter().filter_map(|step| self.due_forward_of(step)).collect();
         if self.steps.iter().any(|step| !step.by_conduit() && !step.is_done()) {
             due.push(Effect::PlaceWorkers);
         }
@@ -74,9 +104,7 @@ impl Relocation {
             }
             (State::Issued, Runner::Conduit) => Some(Effect::Run { step: id, epoch }),
             (State::Issued, Runner::Migrator { .. }) => Some(Effect::Hand { step: id, epoch }),
-            (State::Leased { worker }, _) => {
-                Some(Effect::Await { step: id, epoch, worker: worker.clone() })
-            }
+            (State::Leased { worker }, _) => Some(Effect::Await { step: id, epoch, worker: worker.clone() }),
             (State::Waiting | State::Done | State::Failed, _) => None,
         }
     }

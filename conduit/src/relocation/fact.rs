@@ -30,22 +30,47 @@ pub struct Entry {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Fact {
     /// The first of every log. The digest is of the whole request: the same id with another digest is refused.
-    Requested { request: Box<RelocationRequest>, digest: String },
+    Requested {
+        request: Box<RelocationRequest>,
+        digest: String,
+    },
     /// There is room to work on it now.
     Admitted,
     /// A conduit took this log over after a restart; whoever wrote it before is fenced from here on.
     Resumed,
     /// It cannot be done, and nothing was.
-    Refused { failure: Failure },
-    Inspected { topology: Box<Topology> },
-    InspectionFailed { failure: Failure },
+    Refused {
+        failure: Failure,
+    },
+    Inspected {
+        topology: Box<Topology>,
+    },
+    InspectionFailed {
+        failure: Failure,
+    },
     /// Best first.
-    OffersMade { offers: Vec<Offer> },
-    Planned { plan: Box<Plan>, hardware: Hardware },
+    OffersMade {
+        offers: Vec<Offer>,
+    },
+    Planned {
+        plan: Box<Plan>,
+        hardware: Hardware,
+    },
     /// The step is about to be handed out, or run by the conduit, under this epoch.
-    StepIssued { step: StepId, epoch: Epoch },
-    StepLeased { step: StepId, epoch: Epoch, worker: WorkerId },
-    StepDone { step: StepId, epoch: Epoch, output: Done },
+    StepIssued {
+        step: StepId,
+        epoch: Epoch,
+    },
+    StepLeased {
+        step: StepId,
+        epoch: Epoch,
+        worker: WorkerId,
+    },
+    StepDone {
+        step: StepId,
+        epoch: Epoch,
+        output: Done,
+    },
     StepFailed {
         step: StepId,
         epoch: Epoch,
@@ -57,9 +82,17 @@ pub enum Fact {
     CancelAsked,
     /// A person removed the cause of a stuck undo.
     RetryAsked,
-    UndoBegun { step: StepId, attempt: u32 },
-    UndoDone { step: StepId },
-    UndoFailed { step: StepId, failure: Failure },
+    UndoBegun {
+        step: StepId,
+        attempt: u32,
+    },
+    UndoDone {
+        step: StepId,
+    },
+    UndoFailed {
+        step: StepId,
+        failure: Failure,
+    },
 }
 
 /// What a step left for later steps and for the report.
@@ -67,12 +100,21 @@ pub enum Fact {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Done {
     /// By a worker: prepare, sync, adapt, fold, rewrite, rehearse.
-    Migrated { output: Output },
+    Migrated {
+        output: Output,
+    },
     Reserved,
-    Observed { values: Vec<Observation> },
+    Observed {
+        values: Vec<Observation>,
+    },
     Frozen,
-    Created { instance: InstanceName },
-    Verified { addresses: Vec<IpAddr>, checks: Vec<CheckReport> },
+    Created {
+        instance: InstanceName,
+    },
+    Verified {
+        addresses: Vec<IpAddr>,
+        checks: Vec<CheckReport>,
+    },
     Committed,
     Tidied,
 }

@@ -111,7 +111,9 @@ impl Relocation {
 
     fn unclaimed(&self, id: &StepId, epoch: Epoch) -> Option<usize> {
         let Stage::Forward { .. } = self.stage else { return None };
-        self.steps.iter().position(|step| step.id == *id && step.epoch == epoch && step.state == State::Issued)
+        self.steps
+            .iter()
+            .position(|step| step.id == *id && step.epoch == epoch && step.state == State::Issued)
     }
 
     /// The step is being worked on under this epoch, forward or while an undo waits for it.

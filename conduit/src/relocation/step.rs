@@ -31,7 +31,7 @@ pub struct Step {
     pub ended_at: Option<OffsetDateTime>,
     /// Of the latest attempt that failed.
     pub failure: Option<Failure>,
-    /// What failed attempts moved, in sum.
+    /// What failed attempts were last heard of.
     pub spent: Spent,
     pub output: Option<Done>,
     pub undo: Undo,
@@ -64,10 +64,13 @@ pub enum Undo {
     Failed { failure: Failure },
 }
 
+/// A worker tells sums over all attempts, its predecessors' too; should it not know of them, then at least as much
+/// as was told before was moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spent {
     pub bytes_read: u64,
     pub bytes_on_wire: u64,
+    /// Until the latest failure.
     pub seconds: f64,
 }
 
@@ -129,8 +132,8 @@ impl Step {
 
     pub(super) fn count_spent(&mut self, spent: Option<&TransferProgress>, at: OffsetDateTime) {
         let Some(spent) = spent else { return };
-        self.spent.bytes_read = self.spent.bytes_read.saturating_add(spent.bytes_read);
-        self.spent.bytes_on_wire = self.spent.bytes_on_wire.saturating_add(spent.bytes_on_wire);
+        self.spent.bytes_read = self.spent.bytes_read.max(spent.bytes_read);
+        self.spent.bytes_on_wire = self.spent.bytes_on_wire.max(spent.bytes_on_wire);
         self.spent.seconds = self.first_issued_at.map_or(0.0, |from| seconds_between(from, at));
     }
 }

@@ -106,7 +106,12 @@ impl Relocation {
             .collect())
     }
 
-    fn guest_disk(&self, component: &ComponentName, disk: &Disk, staging: bool) -> Result<GuestDisk, Failure> {
+    fn guest_disk(
+        &self,
+        component: &ComponentName,
+        disk: &Disk,
+        staging: bool,
+    ) -> Result<GuestDisk, Failure> {
         let id = DiskId { component: component.clone(), disk: disk.name.clone() };
         let place = self.place_at_target(&id)?;
         Ok(GuestDisk { disk: id, place, guest_device: disk.guest_device.clone(), staging })

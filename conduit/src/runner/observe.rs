@@ -57,7 +57,9 @@ impl<'a> Scene<'a> {
             for address in addresses {
                 let url = url(address, check);
                 match self.web.get(&url).await.map_err(|error| error.told()).and_then(|answer| {
-                    well(check, &answer).and_then(|()| value(field, &answer)).map_err(|why| format!("{url} {why}"))
+                    well(check, &answer)
+                        .and_then(|()| value(field, &answer))
+                        .map_err(|why| format!("{url} {why}"))
                 }) {
                     Ok(value) => return Ok(value),
                     Err(why) => last = why,

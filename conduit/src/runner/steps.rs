@@ -13,13 +13,20 @@ impl Scene<'_> {
     pub(super) async fn reserve(&self) -> Result<Done, Failure> {
         let relocation = self.relocation;
         let topology = relocation.topology.as_ref();
-        let instances = || topology.iter().flat_map(|topology| &topology.instances).map(|placed| &placed.instance);
+        let instances =
+            || topology.iter().flat_map(|topology| &topology.instances).map(|placed| &placed.instance);
         let reservation = Reservation {
             relocation: relocation.id,
-            instances: relocation.moving().map(|(_, wanted)| crate::relocation::target_name(wanted).clone()).collect(),
+            instances: relocation
+                .moving()
+                .map(|(_, wanted)| crate::relocation::target_name(wanted).clone())
+                .collect(),
             vcpus: instances().map(|instance| instance.vcpus).sum(),
             memory_bytes: instances().map(|instance| instance.memory_bytes).sum(),
-            disk_bytes: instances().flat_map(|instance| &instance.disks).map(|disk| disk.allocated_bytes).sum(),
+            disk_bytes: instances()
+                .flat_map(|instance| &instance.disks)
+                .map(|disk| disk.allocated_bytes)
+                .sum(),
         };
         call("the reservation", self.target.reserve(&reservation)).await?;
         Ok(Done::Reserved)
@@ -104,7 +111,11 @@ impl Scene<'_> {
     fn started_meanwhile(&self, component: &ComponentName) -> Failure {
         let source = &self.relocation.request.service.provider;
         let message = format!("the source of component {component} at {source} was started during the move");
-        Failure::never(Code::SourceChanged, message, "leave it alone until the relocation has ended, and request it again")
+        Failure::never(
+            Code::SourceChanged,
+            message,
+            "leave it alone until the relocation has ended, and request it again",
+        )
     }
 
     /// Every disk of every component that moves.

@@ -98,9 +98,12 @@ impl Scene<'_> {
 
     fn failed(&self, name: &InstanceName, check: &Pending<'_>) -> Failure {
         let secs = check.begun.elapsed().as_secs();
-        let message =
-            format!("instance {name} at {} did not pass its check within {secs} s: {}", self.target_id, check.last);
-        let remedy = "mend the check, give it more `within_secs`, or see what the service needs at the target";
+        let message = format!(
+            "instance {name} at {} did not pass its check within {secs} s: {}",
+            self.target_id, check.last
+        );
+        let remedy =
+            "mend the check, give it more `within_secs`, or see what the service needs at the target";
         Failure::never(Code::CheckFailed, message, remedy)
     }
 }
@@ -139,6 +142,7 @@ impl<'a> Pending<'a> {
 
     fn is_over(&self) -> bool {
         let within = Duration::from_secs(self.wanted.within_secs);
-        self.begun.elapsed() >= within || self.differs_since.is_some_and(|since| since.elapsed() >= DIFFERS_MAX)
+        self.begun.elapsed() >= within
+            || self.differs_since.is_some_and(|since| since.elapsed() >= DIFFERS_MAX)
     }
 }

@@ -59,7 +59,9 @@ async fn refuses_an_unexpected_position_whole(store: &dyn Store) {
     let tenure = store.take_over().await.unwrap();
     let id = RelocationId::new();
     store.append(tenure, id, &[requested(id)], 0).await.unwrap();
-    for (expected, entries) in [(0, vec![requested(id)]), (2, vec![entry(Fact::Admitted), entry(Fact::Resumed)])] {
+    for (expected, entries) in
+        [(0, vec![requested(id)]), (2, vec![entry(Fact::Admitted), entry(Fact::Resumed)])]
+    {
         let refused = store.append(tenure, id, &entries, expected).await.unwrap_err();
         assert!(matches!(refused, Error::Conflict { found: 1, .. }), "{refused}");
     }
@@ -143,7 +145,12 @@ async fn a_fact_that_is_missing_or_not_readable_is_told_with_its_place() {
     let id = with_one_log(&path).await;
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("DROP TRIGGER fact_is_not_changed; DROP TRIGGER fact_is_not_removed;").unwrap();
-    other.execute("UPDATE fact SET fact = '{\"at\":\"1970-01-01T00:00:00Z\",\"fact\":\"new\"}' WHERE seq = 2", []).unwrap();
+    other
+        .execute(
+            "UPDATE fact SET fact = '{\"at\":\"1970-01-01T00:00:00Z\",\"fact\":\"new\"}' WHERE seq = 2",
+            [],
+        )
+        .unwrap();
     let store = SqliteStore::open(&path).unwrap();
     let told = store.load(id).await.unwrap_err().to_string();
     assert!(told.contains("fact 2 of") && told.contains("backup"), "{told}");
@@ -164,7 +171,8 @@ fn a_file_of_somebody_else_is_told_so_and_left_alone() {
     assert_eq!(std::fs::read(&path).unwrap(), before);
 
     let text = dir.path().join("text");
-    std::fs::write(&text, "no database at all, but long enough to be looked at as one. ".repeat(100)).unwrap();
+    std::fs::write(&text, "no database at all, but long enough to be looked at as one. ".repeat(100))
+        .unwrap();
     assert!(matches!(SqliteStore::open(&text), Err(Error::Foreign { .. })));
 }
 

@@ -147,8 +147,8 @@ impl Store for SqliteStore {
 
     async fn load(&self, relocation: RelocationId) -> Result<Vec<Entry>, Error> {
         self.with("read", move |transaction, path| {
-            let mut select =
-                transaction.prepare_cached("SELECT seq, fact FROM fact WHERE relocation = ?1 ORDER BY seq")?;
+            let mut select = transaction
+                .prepare_cached("SELECT seq, fact FROM fact WHERE relocation = ?1 ORDER BY seq")?;
             let rows = select.query_map([relocation.to_string()], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?))
             })?;
@@ -172,9 +172,11 @@ impl Store for SqliteStore {
     async fn digest_of(&self, relocation: RelocationId) -> Result<Option<String>, Error> {
         self.with("read", move |transaction, path| {
             let first: Option<String> = transaction
-                .query_row("SELECT fact FROM fact WHERE relocation = ?1 AND seq = 0", [relocation.to_string()], |row| {
-                    row.get(0)
-                })
+                .query_row(
+                    "SELECT fact FROM fact WHERE relocation = ?1 AND seq = 0",
+                    [relocation.to_string()],
+                    |row| row.get(0),
+                )
                 .optional()?;
             let Some(first) = first else { return Ok(None) };
             let entry: Entry = serde_json::from_str(&first).map_err(|error| damaged(path, error))?;
@@ -205,7 +207,8 @@ fn damaged(path: &Path, what: impl std::fmt::Display) -> Failed {
 /// Ours or empty, and not of a later version; nothing was written to it yet.
 fn identify(connection: &Connection, path: &Path) -> Result<(), Error> {
     let told = |error| explain(path, "open", error);
-    let pragma = |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(told);
+    let pragma =
+        |name: &str| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(told);
     let tables: i64 =
         connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0)).map_err(told)?;
     let (owner, found) = (pragma("application_id")?, pragma("user_version")?);

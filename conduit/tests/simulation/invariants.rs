@@ -32,7 +32,11 @@ pub async fn hold(case: &str, world: &World, state: &Relocation) -> Phase {
 fn source_is_as_it_was(case: &str, world: &World) {
     for (name, disk, seed) in [("shop", "hda", 3), ("shop", "hdb", 5), ("shop-db", "hda", 11)] {
         let place = DiskPlace { path: format!("/own/{name}-{disk}"), format: DiskFormat::Raw };
-        assert_eq!(world.a.disk_bytes(&place), Some(content(seed)), "{case}: disk {disk} of the source {name}");
+        assert_eq!(
+            world.a.disk_bytes(&place),
+            Some(content(seed)),
+            "{case}: disk {disk} of the source {name}"
+        );
     }
 }
 
@@ -79,7 +83,10 @@ async fn moved(case: &str, world: &World, state: &Relocation) {
     assert_eq!(report.instances.len(), 2, "{case}");
     assert!(report.checks.iter().all(|check| check.passed && check.before == check.after), "{case}");
     assert_eq!(report.transfers.len(), 3, "{case}");
-    assert!(report.transfers.iter().all(|transfer| transfer.verified && transfer.bytes_on_wire >= 64), "{case}");
+    assert!(
+        report.transfers.iter().all(|transfer| transfer.verified && transfer.bytes_on_wire >= 64),
+        "{case}"
+    );
     assert_eq!(report.downtime_seconds.is_some(), !world.script.stopped, "{case}");
 }
 

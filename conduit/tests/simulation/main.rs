@@ -7,9 +7,9 @@ mod invariants;
 mod points;
 mod requests;
 mod undoing;
-mod wrapped;
 mod worker;
 mod world;
+mod wrapped;
 
 use fluidcloud_conduit::Relocation;
 use fluidcloud_proto::status::Phase;
@@ -32,7 +32,8 @@ fn play_with(case: &str, script: Script, prepare: impl FnOnce(&World)) -> (Phase
 }
 
 fn simulate<T>(work: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
     runtime.block_on(work)
 }
 

@@ -290,7 +290,8 @@ fn a_service_that_did_not_run_is_moved_and_runs_at_the_target() {
 fn a_service_that_did_not_run_is_not_started_by_an_undo() {
     simulate(async {
         let mut play = Play::new(Script { stopped: true, ..Script::default() });
-        let refused = || Error::Unsupported { provider: "b".into(), what: "start".into(), remedy: "no".into() };
+        let refused =
+            || Error::Unsupported { provider: "b".into(), what: "start".into(), remedy: "no".into() };
         play.world.b.fail_next(Op::Start, refused());
         let id = RelocationId::new();
         ask(&play.world, &one_instance(id, "cloud-a", "shop-db", None)).await;

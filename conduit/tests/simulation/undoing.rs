@@ -53,7 +53,8 @@ fn an_undo_whose_answer_is_lost_is_the_same_as_one_undo() {
     for (at, op) in UNDOS {
         for nth in 1..=3 {
             let case = format!("the answer of {op:?} number {nth} at {at} is lost");
-            let (ended, _, _) = play_with(&case, rolls_back(), |world| cloud(world, at).lose_answer_at(op, nth));
+            let (ended, _, _) =
+                play_with(&case, rolls_back(), |world| cloud(world, at).lose_answer_at(op, nth));
             assert_eq!(ended, Phase::RolledBack, "{case}");
             cases += 1;
         }
@@ -72,7 +73,10 @@ fn an_undo_that_fails_for_ever_sticks_and_a_retry_after_help_finishes_it() {
                 let state = play.run().await;
                 assert_eq!(invariants::hold(&case, &play.world, &state).await, Phase::Stuck, "{case}");
                 let failure = state.failure.expect("a stuck relocation says why");
-                assert!(failure.message.contains("cannot undo") && failure.remedy.contains("retry"), "{failure}");
+                assert!(
+                    failure.message.contains("cannot undo") && failure.remedy.contains("retry"),
+                    "{failure}"
+                );
 
                 // A person repairs the provider. The queue of faults is used up by asking.
                 let cloud = cloud(&play.world, at).clone();
@@ -112,6 +116,7 @@ async fn cloud_fails(cloud: &fluidcloud_providers::memory::MemoryProvider, op: O
 
 #[test]
 fn a_crash_at_any_point_while_undos_fail_does_no_harm() {
+    let mut cases = 0;
     let (at, op) = ("cloud-a", Op::Start);
     let points = points_of(&rolls_back());
     for point in (0..points.len() + 40).step_by(3) {
@@ -119,7 +124,9 @@ fn a_crash_at_any_point_while_undos_fail_does_no_harm() {
         let script = Script { acts: vec![(point, Act::Crash)], ..rolls_back() };
         let (ended, _, _) = play_with(&case, script, |world| fail(world, at, op, 2));
         assert_eq!(ended, Phase::RolledBack, "{case}");
+        cases += 1;
     }
+    println!("simulated cases: {cases}");
 }
 
 #[test]

@@ -198,8 +198,9 @@ impl Worker {
             self.do_part(task, part);
             self.point()?;
             if !silent {
-                let transfer = progress(&task.work, part);
-                self.say(&Event::TaskProgressed { key: task.key.clone(), worker: self.id.clone(), transfer }).await;
+                let transfer = self.progress(&task.work, part);
+                self.say(&Event::TaskProgressed { key: task.key.clone(), worker: self.id.clone(), transfer })
+                    .await;
             }
             let told = tokio::time::timeout(PACE, told_to_stop(orders)).await;
             if told.is_ok() && !self.world.worker_faults().stubborn {
@@ -227,9 +228,12 @@ impl Worker {
                     world.object(format!("{} is read while {name} runs", sync.disk));
                 }
                 world.write(key, &sync.to, from, &bytes[from..to]);
+                world.crossed(&sync.to, to - from);
             }
             Work::AdaptGuest(adapt) if part == 2 => world.write(key, &adapt.disks[0].place, ADAPTED, b"A"),
-            Work::RewriteConfig(config) if part == 2 => world.write(key, &config.disks[0].place, REWRITTEN, b"R"),
+            Work::RewriteConfig(config) if part == 2 => {
+                world.write(key, &config.disks[0].place, REWRITTEN, b"R")
+            }
             Work::FoldVolume(fold) if part == 2 => {
                 let volume = world.b.disk_bytes(&fold.volume.place).unwrap_or_default();
                 if let Some(content) = volume.get(..8) {
@@ -256,7 +260,8 @@ impl Worker {
             }
             Work::SyncDisk(sync) => {
                 let (from, to) = (self.world.a.disk_bytes(&sync.from), self.world.b.disk_bytes(&sync.to));
-                if from.as_ref().map(|bytes| &bytes[..CONTENT]) != to.as_ref().map(|bytes| &bytes[..CONTENT]) {
+                if from.as_ref().map(|bytes| &bytes[..CONTENT]) != to.as_ref().map(|bytes| &bytes[..CONTENT])
+                {
                     return Err(Failure::later(Code::Corrupted, "digests differ", "try again"));
                 }
                 let bytes = from.unwrap_or_default();
@@ -266,7 +271,7 @@ impl Worker {
                     bytes_read: bytes.len() as u64,
                     bytes_zero: 0,
                     bytes_reused: 0,
-                    bytes_on_wire: bytes.len() as u64,
+                    bytes_on_wire: self.world.crossed(&sync.to, 0),
                     seconds: 9.0,
                     digest: crate::world::digest(&bytes),
                     verified: true,
@@ -291,6 +296,19 @@ impl Worker {
 
     async fn say(&self, event: &Event) {
         publish_command(&*self.bus, &Queue::Events, event).await.unwrap();
+    }
+
+    /// Bytes on the wire are a sum over all attempts, as migrators keep it beside the disk.
+    fn progress(&self, work: &Work, part: usize) -> Option<TransferProgress> {
+        let Work::SyncDisk(sync) = work else { return None };
+        let done = sync.size_bytes * part as u64 / 3;
+        Some(TransferProgress {
+            bytes_total: sync.size_bytes,
+            bytes_done: done,
+            bytes_read: done,
+            bytes_on_wire: self.world.crossed(&sync.to, 0),
+            ..TransferProgress::default()
+        })
     }
 
     fn point(&self) -> Result<(), Dies> {
@@ -335,16 +353,4 @@ async fn told_to_stop(orders: &mut mpsc::UnboundedReceiver<WorkerCommand>) {
             None => std::future::pending().await,
         }
     }
-}
-
-fn progress(work: &Work, part: usize) -> Option<TransferProgress> {
-    let Work::SyncDisk(sync) = work else { return None };
-    let done = sync.size_bytes * part as u64 / 3;
-    Some(TransferProgress {
-        bytes_total: sync.size_bytes,
-        bytes_done: done,
-        bytes_read: done,
-        bytes_on_wire: done,
-        ..TransferProgress::default()
-    })
 }

@@ -68,6 +68,7 @@ pub struct World {
     clock_offset: Arc<AtomicI64>,
     counts: Arc<Mutex<worker::Counts>>,
     locks: Arc<Mutex<HashMap<String, TaskKey>>>,
+    crossed: Arc<Mutex<HashMap<String, u64>>>,
     objections: Arc<Mutex<Vec<String>>>,
     workers: Arc<Mutex<JoinSet<()>>>,
     workers_made: Arc<AtomicU64>,
@@ -124,7 +125,8 @@ impl Play {
         let power = |guest: Guest| if script.stopped { guest } else { guest.running() };
         let app = Guest::new("shop").disk("hda", content(3)).disk("hdb", content(5)).nic(APP_MAC);
         let db = Guest::new("shop-db").disk("hda", content(11)).nic(DB_MAC);
-        let a = MemoryProvider::builder("cloud-a").witness(&witness).guest(power(app)).guest(power(db)).build();
+        let a =
+            MemoryProvider::builder("cloud-a").witness(&witness).guest(power(app)).guest(power(db)).build();
         let b = MemoryProvider::builder("cloud-b").witness(&witness).build();
         let (points, acts) = Points::new(script.acts.clone());
         let world = World {
@@ -140,6 +142,7 @@ impl Play {
             clock_offset: Arc::default(),
             counts: Arc::default(),
             locks: Arc::default(),
+            crossed: Arc::default(),
             objections: Arc::default(),
             workers: Arc::default(),
             workers_made: Arc::default(),
@@ -189,8 +192,13 @@ impl Play {
             if !self.world.all_ended(ids, &mut known).await {
                 ended_since = None;
                 let seen = self.world.points.seen();
-                assert!(begun.elapsed() < ENDS_WITHIN, "does not end; last points: {:?}", seen.last_chunk::<20>());
-            } else if ended_since.get_or_insert_with(tokio::time::Instant::now).elapsed() > self.afterwards() {
+                assert!(
+                    begun.elapsed() < ENDS_WITHIN,
+                    "does not end; last points: {:?}",
+                    seen.last_chunk::<20>()
+                );
+            } else if ended_since.get_or_insert_with(tokio::time::Instant::now).elapsed() > self.afterwards()
+            {
                 break;
             }
         }
@@ -223,8 +231,10 @@ impl Play {
         self.starts += 1;
         let world = &self.world;
         let points = world.points.clone();
-        let pointed = |inner: &MemoryProvider| PointedProvider { inner: inner.clone(), points: points.clone() };
-        let registry = Registry::default().with(Arc::new(pointed(&world.a))).with(Arc::new(pointed(&world.b)));
+        let pointed =
+            |inner: &MemoryProvider| PointedProvider { inner: inner.clone(), points: points.clone() };
+        let registry =
+            Registry::default().with(Arc::new(pointed(&world.a))).with(Arc::new(pointed(&world.b)));
         let bus = PointedBus { inner: world.said_over(), points: points.clone() };
         let store = PointedStore { inner: world.store.clone(), points: points.clone() };
         let mut options = ConduitOptions::new(Arc::new(bus), Arc::new(store), registry);
@@ -308,6 +318,14 @@ impl World {
         }
     }
 
+    /// Counts what was sent to a disk; returns the sum over all attempts.
+    pub fn crossed(&self, place: &DiskPlace, bytes: usize) -> u64 {
+        let mut crossed = self.crossed.lock().unwrap();
+        let sum = crossed.entry(place.path.clone()).or_default();
+        *sum += bytes as u64;
+        *sum
+    }
+
     /// The instance whose disk this is, when it runs.
     pub fn runs_on(&self, place: &DiskPlace) -> Option<String> {
         let running = self.a.running_instances();
@@ -318,13 +336,18 @@ impl World {
     }
 
     /// Folded anew only when a log has grown.
-    async fn all_ended(&self, ids: &[RelocationId], known: &mut HashMap<RelocationId, (usize, bool)>) -> bool {
+    async fn all_ended(
+        &self,
+        ids: &[RelocationId],
+        known: &mut HashMap<RelocationId, (usize, bool)>,
+    ) -> bool {
         for id in ids {
             let log = self.store.load(*id).await.unwrap();
             let (facts, ended) = known.entry(*id).or_default();
             if *facts != log.len() {
                 let state = Relocation::replay(*id, &log).unwrap();
-                (*facts, *ended) = (log.len(), state.is_ended() || matches!(state.stage, Stage::Stuck { .. }));
+                (*facts, *ended) =
+                    (log.len(), state.is_ended() || matches!(state.stage, Stage::Stuck { .. }));
             }
             if !*ended {
                 return false;
@@ -374,7 +397,10 @@ impl Web for World {
         for cloud in [&self.a, &self.b] {
             for name in cloud.running_instances() {
                 let Ok(instance) = cloud.inspect(&name).await else { continue };
-                let here = instance.addresses.iter().any(|address| url.starts_with(&format!("http://{address}:8080/")));
+                let here = instance
+                    .addresses
+                    .iter()
+                    .any(|address| url.starts_with(&format!("http://{address}:8080/")));
                 if !here || instance.power != Power::Running {
                     continue;
                 }

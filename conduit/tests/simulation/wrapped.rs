@@ -138,6 +138,9 @@ impl Bus for EchoBus {
     }
 }
 
+/// How long a call of a provider takes.
+const CALL_TAKES: Duration = Duration::from_millis(300);
+
 #[derive(Debug)]
 pub struct PointedProvider {
     pub inner: MemoryProvider,
@@ -147,6 +150,8 @@ pub struct PointedProvider {
 impl PointedProvider {
     async fn call<T>(&self, what: &str, work: impl Future<Output = T>) -> T {
         self.points.pass(format!("before {what} at {}", self.inner.id())).await;
+        // As of a real cloud: what goes on at the same time comes in between.
+        tokio::time::sleep(CALL_TAKES).await;
         let done = work.await;
         self.points.pass(format!("after {what} at {}", self.inner.id())).await;
         done

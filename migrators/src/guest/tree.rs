@@ -146,13 +146,17 @@ async fn find_root(session: &mut Session, found: &[(String, String)], disk: &str
                 .to_owned(),
         });
     }
-    let listed: Vec<_> = found.iter().map(|(device, kind)| format!("{device} is {kind}")).collect();
-    let found = match (roots.is_empty(), listed.is_empty()) {
-        (true, true) => "it has no file system that is known".to_owned(),
-        (true, false) => listed.join(", "),
-        (false, _) => format!("there are several, on {}", roots.join(" and ")),
+    let disk = disk.to_owned();
+    if found.iter().all(|(_, kind)| kind == "unknown") {
+        return Err(Error::NoFileSystem { disk });
+    }
+    let found = if roots.is_empty() {
+        let listed: Vec<_> = found.iter().map(|(device, kind)| format!("{device} is {kind}")).collect();
+        listed.join(", ")
+    } else {
+        format!("there are several, on {}", roots.join(" and "))
     };
-    Err(Error::NoSystem { disk: disk.to_owned(), found })
+    Err(Error::NoSystem { disk, found })
 }
 
 /// `KEY: value` lines of blkid.

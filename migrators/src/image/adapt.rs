@@ -86,7 +86,16 @@ pub(super) async fn adapt(
         return Ok(Output::Adapted { changes });
     }
     let mut session = work.open().await?;
-    let guest = Guest::mount(&mut session, &order.disks).await?;
+    let guest = match Guest::mount(&mut session, &order.disks).await {
+        Ok(guest) => guest,
+        // Disks that are used raw: what boots from them, if anything, is beyond us. The checks will tell.
+        Err(guest::Error::NoFileSystem { .. }) => {
+            let changes = vec!["nothing: there is no file system on its disks".to_owned()];
+            work.seal(session, &changes).await?;
+            return Ok(Output::Adapted { changes });
+        }
+        Err(error) => return Err(error.into()),
+    };
     let system = guest.name.clone();
     let files = read_files(&mut session).await?;
 

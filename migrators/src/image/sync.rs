@@ -16,7 +16,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::migrator::Progress;
 use attempt::{Attempt, run_once};
-use tally::Tally;
+use tally::Saver;
 
 pub use ends::Ends;
 
@@ -111,16 +111,16 @@ fn code_of(code: &str) -> Code {
 /// Copies until both ends agree, or until it is in vain. Dropping the future ends both ends.
 pub async fn sync(ends: &Ends<'_>, progress: &Progress) -> Result<TransferReport, crate::Error> {
     let began = Instant::now();
-    let mut tally = Tally::new(ends.disk(), ends.size_bytes());
+    let (saver, mut tally) = Saver::load(&ends.target, ends.tally()).await;
     let mut in_vain = 0;
     let mut pause = PAUSE_MIN;
     for number in 1.. {
-        let Attempt { outcome, last, fresh_bytes } = run_once(ends, &tally, progress).await;
+        let Attempt { outcome, last, fresh_bytes } = run_once(ends, &tally, progress, &saver).await;
         let error = match outcome {
-            Ok(digest) => return Ok(tally.report(last, digest, began.elapsed())),
+            Ok(digest) => return Ok(tally.report(ends.disk(), last, digest, began.elapsed())),
             Err(error) => error,
         };
-        tally.add(last);
+        tally = tally.with(last);
         if fresh_bytes > 0 {
             in_vain = 0;
             pause = PAUSE_MIN;
@@ -133,6 +133,10 @@ pub async fn sync(ends: &Ends<'_>, progress: &Progress) -> Result<TransferReport
             return Err(error);
         }
         tracing::warn!(disk = %ends.disk(), number, %error, "copying is tried again");
+        // What was killed with us in the middle may hold the target for a moment; the next attempt would be fenced.
+        if let Err(error) = halt(&*ends.target, ends.order()).await {
+            tracing::debug!(disk = %ends.disk(), %error, "cannot see whether the target is free");
+        }
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);
     }

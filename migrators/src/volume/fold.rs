@@ -74,6 +74,7 @@ pub(super) async fn fold(
     order: &FoldVolume,
     epoch: Epoch,
 ) -> Result<Folded, crate::Error> {
+    checks::plain(order)?;
     let work = work(site, order, epoch)?;
     if let Some(earlier) = work.earlier().await? {
         return Ok(earlier);

@@ -22,6 +22,7 @@ mod trouble;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use tokio::sync::{broadcast, mpsc, watch};
@@ -63,6 +64,9 @@ impl AmqpBus {
         }))
     }
 }
+
+/// How long the broker may take to say goodbye.
+const GOODBYE_MAX: Duration = Duration::from_secs(3);
 
 impl Drop for AmqpBus {
     fn drop(&mut self) {
@@ -114,5 +118,13 @@ impl Bus for AmqpBus {
 
     fn connected(&self) -> watch::Receiver<bool> {
         self.connected.clone()
+    }
+
+    async fn close(&self) {
+        self.closed.cancel();
+        let mut connected = self.connected.clone();
+        // The keeper is the only one who sends; it ends when the connection is closed.
+        let ended = async { while connected.changed().await.is_ok() {} };
+        let _ = tokio::time::timeout(GOODBYE_MAX, ended).await;
     }
 }

@@ -118,7 +118,7 @@ fn target(target: &Target, service: &Service) -> Result<(), Failure> {
         }
     }
     if needs.labels.len() > LABELS_MAX {
-        return Err(too_many("the target's needs", "labels", needs.labels.len(), LABELS_MAX));
+        return Err(too_many("the list of needs", "labels", needs.labels.len(), LABELS_MAX));
     }
     needs.labels.iter().try_for_each(|(label, value)| {
         text("a label of the target's needs", label)?;
@@ -200,13 +200,12 @@ fn known(service: &Service) -> String {
     format!("{}{more}", names.join(", "))
 }
 
-/// At least one and at most `max`.
 fn count(what: &str, of: &str, given: usize, max: usize) -> Result<(), Failure> {
     if given > max { Err(too_many(what, of, given, max)) } else { Ok(()) }
 }
 
 fn too_many(what: &str, of: &str, given: usize, max: usize) -> Failure {
-    invalid(format!("{what} has {given} {of}, more than {max}"), "split it into several requests")
+    invalid(format!("{what} has {given} {of}, more than {max}"), format!("keep at most {max} in one request"))
 }
 
 /// Not empty, not long, one line.

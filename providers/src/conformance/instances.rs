@@ -54,7 +54,8 @@ async fn two_callers_at_once_make_one_instance(fixture: &dyn Fixture) {
     let (first, second) = futures::join!(one.create_instance(&order), other.create_instance(&order));
     first.and(second).expect("create_instance at the same time");
     let (first, second) = futures::join!(one.start(&order.name), other.start(&order.name));
-    first.and(second).expect("start at the same time");
+    assert!(first.is_ok() && second.is_ok(), "start at the same time: {first:?} {second:?}");
+    assert_eq!(one.power(&order.name).await.expect("power"), Power::Running);
     undo(&*one, &order).await;
 }
 

@@ -67,11 +67,12 @@ impl LibvirtProvider {
     pub(super) async fn turn_on(&self, instance: &InstanceName) -> Result<(), Error> {
         self.with_domain(instance, "start", |domain| match power_of(domain)? {
             Power::Running => Ok(()),
-            Power::Other if domain.is_active()? => domain.resume(),
-            Power::Stopped | Power::Other => domain.create().or_else(|error| {
-                // Somebody else was quicker.
-                if domain.is_active()? { Ok(()) } else { Err(error) }
+            // Paused, or in the middle of being started by somebody else.
+            Power::Other if domain.is_active()? => domain.resume().or_else(|error| match power_of(domain)? {
+                Power::Running => Ok(()),
+                Power::Stopped | Power::Other => Err(error),
             }),
+            Power::Stopped | Power::Other => create(domain),
         })
         .await
     }
@@ -211,6 +212,11 @@ impl LibvirtProvider {
         let (made, kept_disks) = marked.await?;
         Ok((made.into_iter().filter_map(|name| name.parse().ok()).collect(), kept_disks))
     }
+}
+
+/// Somebody else may be quicker.
+fn create(domain: &Domain) -> Result<(), VirtError> {
+    domain.create().or_else(|error| if domain.is_active()? { Ok(()) } else { Err(error) })
 }
 
 pub(super) fn power_of(domain: &Domain) -> Result<Power, VirtError> {

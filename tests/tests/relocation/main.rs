@@ -2,6 +2,7 @@
 
 mod cancels;
 mod kills;
+mod queue;
 mod refusals;
 mod requests;
 mod secrets;

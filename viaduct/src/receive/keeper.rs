@@ -71,7 +71,7 @@ impl Keeper {
 
     fn cause(&self) -> Error {
         let failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        failure.map_or(Error::CallerGone, Error::Peer)
+        failure.map_or(Error::CallerGone, Error::Keeper)
     }
 }
 

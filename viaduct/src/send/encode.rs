@@ -183,7 +183,8 @@ mod tests {
         let mut table = DigestTable::new(1);
         table.set(0, have);
         let mut encoder = Encoder::new(shared(outgoing.geometry, table)).unwrap();
-        let work = Work::Read { index: 0, parts: vec![0..outgoing.geometry.size()] };
+        let whole = 0..outgoing.geometry.size();
+        let work = Work::Read { index: 0, parts: Vec::from([whole]) };
         encoder.encode(&outgoing, Task { number: 0, work }).await.unwrap()
     }
 

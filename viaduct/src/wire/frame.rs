@@ -154,7 +154,7 @@ impl Header {
         let fits = match kind {
             Kind::Raw => length == u64::from(wire_length) && length > 0,
             Kind::Zstd => u64::from(wire_length) < length && length <= u64::from(BLOCK_BYTES_MAX),
-            Kind::Have => wire_length as usize % HAVE_ENTRY_BYTES == 0,
+            Kind::Have => (wire_length as usize).is_multiple_of(HAVE_ENTRY_BYTES),
             _ => true,
         };
         if fits { Ok(()) } else { Err(Damage::Lengths { kind, length, wire_length }) }

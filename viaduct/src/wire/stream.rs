@@ -12,6 +12,8 @@ use tokio::time::Instant;
 
 /// What is written in one go: small enough that a slow rate stays smooth.
 const CHUNK_BYTES: usize = 64 << 10;
+/// Saying goodbye is a courtesy; a peer that does not take it is not waited for.
+const CLOSE: Duration = Duration::from_secs(1);
 
 #[derive(Debug)]
 pub(crate) struct Reader<R> {
@@ -167,7 +169,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 
     /// Says that nothing more comes, without waiting for the peer.
     pub async fn close(&mut self) {
-        let _ = tokio::time::timeout(self.idle, self.io.shutdown()).await;
+        let _ = tokio::time::timeout(CLOSE, self.io.shutdown()).await;
     }
 
     async fn chunk(&mut self, bytes: &[u8]) -> Result<()> {
@@ -192,7 +194,7 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 }
 
 /// Holds all streams of a transfer together to one rate. Time is handed out in order; nothing is saved up while idle,
-/// but for a short slack that evens out the timer.
+/// but for a short slack that makes up for a late timer on a busy machine.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     bytes_per_sec: f64,
@@ -201,7 +203,7 @@ pub(crate) struct Pacer {
 }
 
 impl Pacer {
-    const SLACK: Duration = Duration::from_millis(20);
+    const SLACK: Duration = Duration::from_millis(100);
 
     pub fn new(bytes_per_sec: u64) -> Pacer {
         let bytes_per_sec = bytes_per_sec.max(1);

@@ -14,7 +14,7 @@ proptest! {
         streams in 1u16..6,
     ) {
         let lab = Lab::new();
-        let pieces: Vec<_> = pieces.into_iter().filter_map(|(at, length)| (at < size).then(|| (at, length.min(size - at)))).collect();
+        let pieces: Vec<_> = pieces.into_iter().filter(|(at, _)| *at < size).map(|(at, length)| (at, length.min(size - at))).collect();
         let from = disk(&lab.path("source.raw"), size, &pieces);
         let to = lab.path("target.raw");
         let receiver = lab.receive(to.to_str().unwrap(), &["--verify-target"]);
@@ -144,14 +144,14 @@ fn a_source_that_is_written_to_meanwhile_is_reported() {
 }
 
 #[test]
-fn the_rate_holds() {
+fn the_rate_is_not_exceeded() {
     let lab = Lab::new();
     let from = disk(&lab.path("source.raw"), 8 * MIB, &[(0, 8 * MIB)]);
     let receiver = lab.receive(lab.path("target.raw").to_str().unwrap(), &[]);
     let sent = lab.send(&from, &receiver.address(), &["--rate", "2M"]).success();
-    let rate =
-        sent["bytes_on_wire"].as_f64().unwrap() / sent["seconds"].as_f64().unwrap() / (2.0 * MIB as f64);
-    assert!((0.85..1.05).contains(&rate), "{rate} of the rate");
+    // How near it comes from below is tested on paused time; here the machine may be busy.
+    let rate = sent["bytes_on_wire"].as_f64().unwrap() / sent["seconds"].as_f64().unwrap();
+    assert!(rate < 1.05 * 2.0 * MIB as f64, "{rate} bytes per second");
 }
 
 #[test]

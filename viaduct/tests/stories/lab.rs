@@ -46,21 +46,13 @@ impl Lab {
     }
 
     pub fn receive(&self, to: &str, more: &[&str]) -> End {
-        let identity = self.path("receiver.pem");
         let mut command = binary();
-        command.args([
-            "receive",
-            "--listen",
-            "127.0.0.1:0",
-            "--report",
-            "json",
-            "--die-with-stdin",
-            "--to",
-            to,
-        ]);
-        command.arg("--identity").arg(identity);
-        if !more.contains(&"--peer") {
-            command.args(["--peer", &self.sender]);
+        command.args(["receive", "--report", "json", "--die-with-stdin", "--to", to]);
+        command.arg("--identity").arg(self.path("receiver.pem"));
+        for default in [["--listen", "127.0.0.1:0"], ["--peer", &self.sender]] {
+            if !more.contains(&default[0]) {
+                command.args(default);
+            }
         }
         End::start(command.args(more))
     }

@@ -2,8 +2,10 @@
 //! one test binary, since linking is what takes its time.
 
 mod carry;
+mod ends;
 mod fencing;
 mod full;
+mod hostile;
 mod images;
 mod interrupted;
 mod lab;

@@ -17,7 +17,9 @@ pub async fn rehearse(
     let source = registry.get(&request.service.provider)?;
     let mut files = Vec::new();
     for component in &request.service.components {
-        let Some(wanted) = component.instance.as_ref().filter(|wanted| !wanted.rewrite.is_empty()) else { continue };
+        let Some(wanted) = component.instance.as_ref().filter(|wanted| !wanted.rewrite.is_empty()) else {
+            continue;
+        };
         let Some(placed) = topology.placed(&component.name) else { continue };
         let Some(site) = source.site() else { return Err(no_site(request).into()) };
         let order = order(&component.name, placed, &wanted.rewrite);
@@ -38,6 +40,7 @@ fn order(component: &ComponentName, placed: &Placed, rules: &[RewriteRule]) -> R
 }
 
 fn no_site(request: &RelocationRequest) -> Failure {
-    let message = format!("provider `{}` has no site at which rules could be tried", request.service.provider);
+    let message =
+        format!("provider `{}` has no site at which rules could be tried", request.service.provider);
     Failure::never(Code::Provider, message, "plan without --rewrites")
 }

@@ -76,36 +76,43 @@ fn the_url_of_the_bus_comes_from_a_file_and_is_never_shown_whole() {
 
 #[test]
 fn an_unknown_key_is_refused_by_its_name() {
-    insta::assert_snapshot!(refusal("stat: /x"), @"");
-    insta::assert_snapshot!(refusal("http: {lisen: 127.0.0.1:1}"), @"");
-    insta::assert_snapshot!(refusal(&format!("providers:{PROVIDER}    zone: eu\n")), @"");
+    insta::assert_snapshot!(refusal("stat: /x"), @"configuration DIR/fluidcloud.yaml: unknown field `stat`, expected one of `state`, `http`, `bus`, `providers`, `workers`; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
+    insta::assert_snapshot!(refusal("http: {lisen: 127.0.0.1:1}"), @"configuration DIR/fluidcloud.yaml: `http`: unknown field `lisen`, expected `listen`; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
+    let in_a_list = refusal(&format!("providers:{PROVIDER}    zone: eu\n"));
+    assert!(in_a_list.contains("`providers[0]`: unknown field `zone`, expected one of `id`"), "{in_a_list}");
 }
 
 #[test]
 fn a_wrong_value_is_refused_with_its_place() {
-    insta::assert_snapshot!(refusal("http: {listen: here}"), @"");
-    insta::assert_snapshot!(refusal(&format!("providers:{}", PROVIDER.replace("libvirt", "vsphere"))), @"");
-    insta::assert_snapshot!(refusal(&format!("providers:{}", PROVIDER.replace("id: cloud-a", "id: /x"))), @"");
-    insta::assert_snapshot!(refusal("providers:\n  - driver: memory"), @"");
+    insta::assert_snapshot!(refusal("http: {listen: here}"), @"configuration DIR/fluidcloud.yaml: `http.listen`: invalid socket address syntax; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
+    insta::assert_snapshot!(refusal(&format!("providers:{}", PROVIDER.replace("libvirt", "vsphere"))), @"configuration DIR/fluidcloud.yaml: `providers[0].driver`: unknown variant `vsphere`, expected `libvirt` or `memory`; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
+    insta::assert_snapshot!(refusal(&format!("providers:{}", PROVIDER.replace("id: cloud-a", "id: /x"))), @"configuration DIR/fluidcloud.yaml: `providers[0].id`: provider `/x` is not a valid name: use 1 to 63 of a-z A-Z 0-9 . _ - and start with a letter or digit; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
+    insta::assert_snapshot!(refusal("providers:\n  - driver: memory"), @r#"configuration DIR/fluidcloud.yaml: missing configuration field "providers[0].id"; mend it there, or in the variable FLUIDCLOUD__… that stands over it"#);
 }
 
 #[test]
 fn what_is_no_yaml_is_refused_with_its_line() {
-    insta::assert_snapshot!(refusal("state: x\n  bus: [\n"), @"");
+    insta::assert_snapshot!(refusal("state: x\n  bus: [\n"), @"configuration DIR/fluidcloud.yaml: mapping values are not allowed in this context at byte 14 line 2 column 6; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
 }
 
 #[test]
 fn the_bus_has_exactly_one_url() {
-    insta::assert_snapshot!(refusal("bus: {amqp: {}}"), @"");
-    insta::assert_snapshot!(refusal("bus: {amqp: {url: amqp://h, url_file: f}}"), @"");
-    insta::assert_snapshot!(refusal("bus: {amqp: {url_file: nowhere}}"), @"");
+    insta::assert_snapshot!(refusal("bus: {amqp: {}}"), @"configuration DIR/fluidcloud.yaml: bus.amqp has neither url nor url_file; add one of them, or leave out bus.amqp to run over memory");
+    insta::assert_snapshot!(refusal("bus: {amqp: {url: amqp://h, url_file: f}}"), @"configuration DIR/fluidcloud.yaml: bus.amqp has both url and url_file; leave one of them out");
+    insta::assert_snapshot!(refusal("bus: {amqp: {url_file: nowhere}}"), @"cannot read bus.amqp.url_file DIR/nowhere: No such file or directory (os error 2); write the url of the bus into it");
+    for misplaced in
+        ["bus: 'amqp://me:s3cret@h/x'", "state: {url: 'amqp://me:s3@cret@h'}", "http: 'amqp://me:s3cret@'"]
+    {
+        let told = refusal(misplaced);
+        assert!(!told.contains("s3") && !told.contains("cret"), "{told}");
+    }
     let wrong = refusal("bus: {amqp: {url: 'http://me:s3cret@h'}}");
     assert!(!wrong.contains("s3cret"), "{wrong}");
-    insta::assert_snapshot!(wrong, @"");
+    insta::assert_snapshot!(wrong, @"configuration DIR/fluidcloud.yaml: `bus.amqp.url`: the url of the bus is not valid, the scheme of it cannot be read: write it as amqp://USER@HOST:PORT/VHOST, or amqps:// for TLS; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
 }
 
 #[test]
 fn a_file_that_is_not_there_is_named() {
     let fault = load(Some(Path::new("/nowhere/fluidcloud.yaml"))).unwrap_err();
-    insta::assert_snapshot!(fault.to_string(), @"");
+    insta::assert_snapshot!(fault.to_string(), @"cannot read the configuration /nowhere/fluidcloud.yaml: No such file or directory (os error 2); name a file that exists with --config FILE or FLUIDCLOUD_CONFIG");
 }

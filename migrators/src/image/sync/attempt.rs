@@ -1,6 +1,7 @@
 //! One attempt: both ends are started, listened to, and judged by what they said. Dropping it ends both.
 
 use std::collections::VecDeque;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use fluidcloud_proto::request::TransportKind;
@@ -10,7 +11,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::Error;
 use super::ends::{Ends, Prepared};
 use super::report::{Counts, Finished, Said, parse};
-use super::tally::Tally;
+use super::tally::{Saver, Tally};
 use crate::migrator::Progress;
 
 /// The receiver may look at its journal and make room before it listens.
@@ -31,11 +32,12 @@ pub(super) struct Attempt {
     pub fresh_bytes: u64,
 }
 
-pub(super) async fn run_once(ends: &Ends<'_>, tally: &Tally, progress: &Progress) -> Attempt {
+pub(super) async fn run_once(ends: &Ends<'_>, tally: &Tally, progress: &Progress, saved: &Saver) -> Attempt {
     let mut last = Counts::default();
     let outcome = run(ends, &mut |counts| {
-        last = counts;
-        progress.tell(tally.progress(counts));
+        last = last.with(counts);
+        progress.tell(tally.progress(last));
+        saved.keep(tally.with(last));
     })
     .await;
     Attempt { outcome, last, fresh_bytes: last.bytes_done.saturating_sub(last.bytes_reused) }
@@ -91,9 +93,12 @@ async fn both(
     receiver: &mut End,
     told: &mut (dyn FnMut(Counts) + Send),
 ) -> (Result<Finished, Error>, Result<Finished, Error>) {
-    let mut unheard = |_| {};
-    let sending = sender.finish(told);
-    let receiving = receiver.finish(&mut unheard);
+    // Both count the same; when one dies, the other knows better how far it was.
+    let told = Mutex::new(told);
+    let tell = |counts| told.lock().unwrap_or_else(PoisonError::into_inner)(counts);
+    let (mut sent, mut received) = (tell, tell);
+    let sending = sender.finish(&mut sent);
+    let receiving = receiver.finish(&mut received);
     tokio::pin!(sending, receiving);
     tokio::select! {
         sent = &mut sending => {

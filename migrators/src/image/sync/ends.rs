@@ -1,7 +1,7 @@
 //! The two ends of a transfer: what is run at which site, with whose identity. No secret is an argument: keys are
 //! named by their paths at the site.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use fluidcloud_proto::ids::{DiskId, Epoch};
@@ -50,8 +50,13 @@ impl<'a> Ends<'a> {
         &self.order.disk
     }
 
-    pub fn size_bytes(&self) -> u64 {
-        self.order.size_bytes
+    /// Where the sums over attempts are kept: beside the journal.
+    pub(super) fn tally(&self) -> PathBuf {
+        PathBuf::from(format!("{}.viaduct-tally", self.order.to.path))
+    }
+
+    pub(super) fn order(&self) -> &SyncDisk {
+        self.order
     }
 
     pub(super) fn transport(&self) -> TransportKind {
@@ -109,11 +114,22 @@ impl<'a> Ends<'a> {
             .target
             .peer_ssh()
             .ok_or_else(|| Error::NoPeerSsh { provider: self.target.id().to_string() })?;
-        let to = format!("ssh://{}@{}:{}{}", ssh.user, ssh.host, ssh.port, self.order.to.path);
+        let host = if ssh.host.contains(':') { format!("[{}]", ssh.host) } else { ssh.host.clone() };
+        let to = format!("ssh://{}@{host}:{}{}", ssh.user, ssh.port, self.order.to.path);
         let command = Command::new(&source.program)
-            .args(["send", "--from", &uri(&self.order.from), "--to", &to])
+            .args([
+                "send",
+                "--from",
+                &uri(&self.order.from),
+                "--to",
+                &to,
+                "--remote-to",
+                &uri(&self.order.to),
+            ])
             .args(["--identity", &text(&ssh.key), "--known-hosts", &text(&ssh.known_hosts)])
-            .args(["--remote-viaduct", &text(&target.program)]);
+            .args(["--remote-viaduct", &text(&target.program)])
+            .arg(format!("--remote-arg=--journal={}", text(&journal(&self.order.to))))
+            .arg(format!("--remote-arg=--epoch={}", self.epoch));
         Ok(self.limits(command))
     }
 
@@ -137,5 +153,5 @@ fn uri(place: &DiskPlace) -> String {
 
 /// Beside the disk, where the driver finds and removes it.
 fn journal(place: &DiskPlace) -> PathBuf {
-    Path::new(&format!("{}.viaduct", place.path)).to_path_buf()
+    PathBuf::from(format!("{}.viaduct", place.path))
 }

@@ -45,6 +45,22 @@ pub(super) struct Counts {
     pub eta_seconds: Option<u64>,
 }
 
+impl Counts {
+    /// What is known after the other end, or the same one later, has said `newer`.
+    pub fn with(self, newer: Self) -> Self {
+        Self {
+            bytes_total: self.bytes_total.max(newer.bytes_total),
+            bytes_done: self.bytes_done.max(newer.bytes_done),
+            bytes_read: self.bytes_read.max(newer.bytes_read),
+            bytes_zero: self.bytes_zero.max(newer.bytes_zero),
+            bytes_reused: self.bytes_reused.max(newer.bytes_reused),
+            bytes_on_wire: self.bytes_on_wire.max(newer.bytes_on_wire),
+            rate_bps: newer.rate_bps,
+            eta_seconds: newer.eta_seconds,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 pub(super) struct Finished {
     #[serde(flatten)]

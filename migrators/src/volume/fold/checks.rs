@@ -20,9 +20,7 @@ pub(super) async fn place(
     }
     let unfit =
         |why: String| Error::Unfit { volume: order.volume.disk.to_string(), into: order.into.clone(), why };
-    let (parent, name) =
-        split(&order.into).ok_or_else(|| unfit("it is not a plain absolute path".to_owned()))?;
-
+    let (parent, name) = plain(order)?;
     let made = session
         .run(&[
             Fish::new(&["mkdir-p", if parent.is_empty() { "/" } else { parent }]),
@@ -52,6 +50,15 @@ pub(super) async fn place(
         }
     }
     Ok(Place { device, into })
+}
+
+/// Parent and name of the place, which must be a plain absolute path.
+pub(super) fn plain(order: &FoldVolume) -> Result<(&str, &str), Error> {
+    split(&order.into).ok_or_else(|| Error::Unfit {
+        volume: order.volume.disk.to_string(),
+        into: order.into.clone(),
+        why: "it is not a plain absolute path".to_owned(),
+    })
 }
 
 /// The one file system of the volume, on the whole disk or on a partition.

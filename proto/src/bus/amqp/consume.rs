@@ -58,7 +58,8 @@ impl Feed {
     ) -> Result<(), Error> {
         let feed = Self { outbox, queue, prefetch, sender, gone };
         let mut first = feed.open().await?;
-        while first.made == Made::PerhapsNow {
+        // The standing ones have settled before the bus was connected.
+        while first.made == Made::PerhapsNow && !Queue::STANDING.contains(&feed.queue) {
             declare::settle().await;
             if first.channel.status().connected() {
                 break;

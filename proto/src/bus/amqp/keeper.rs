@@ -2,6 +2,7 @@
 //! writer of the current link and of whether the bus is connected.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -11,26 +12,34 @@ use super::backoff::Backoff;
 use super::declare;
 use super::link::Link;
 use super::options::AmqpOptions;
-use super::trouble::Trouble;
 use crate::bus::Error;
 
 /// The current link; `None` during an outage.
 pub(super) type Links = watch::Receiver<Option<Arc<Link>>>;
 
-/// Tries until the options' patience ends. A refusal ends it at once: it would be the same the next time.
+/// One attempt to connect may take this long, however little patience there is.
+const ATTEMPT_MIN: Duration = Duration::from_secs(2);
+
+/// Tries until the options' patience ends. A refusal ends it at once: it would be the same the next time. An attempt
+/// that has begun is not cut short by the end of patience, as its own error says more.
 pub(super) async fn connect_first(options: &AmqpOptions) -> Result<Arc<Link>, Error> {
     let deadline = Instant::now() + options.patience;
     let never = CancellationToken::new();
     let mut backoff = Backoff::new();
     loop {
-        match tokio::time::timeout_at(deadline, connect(options)).await {
+        match tokio::time::timeout(options.patience.max(ATTEMPT_MIN), connect(options)).await {
             Ok(Ok(link)) => return Ok(link),
             Ok(Err(error)) if !error.retryable() || Instant::now() >= deadline => return Err(error),
             Ok(Err(_)) => {}
-            Err(_) => return Err(Trouble::Silent.into_error(&options.display_url(), String::new())),
+            Err(_) => return Err(unanswered(options)),
         }
         let _ = backoff.wait(&never).await;
     }
+}
+
+fn unanswered(options: &AmqpOptions) -> Error {
+    let cause = format!("no answer within {:.1} s", options.patience.max(ATTEMPT_MIN).as_secs_f64());
+    Error::Unreachable { url: options.display_url(), cause: cause.into() }
 }
 
 async fn connect(options: &AmqpOptions) -> Result<Arc<Link>, Error> {

@@ -85,13 +85,13 @@ impl Pump {
     fn run(&mut self) -> std::io::Result<()> {
         let mut alive = Instant::now();
         loop {
-            let mut moved = self.from_local()?;
+            let mut moved = self.take_local()?;
             moved |= self.call(Call::Write)?;
             moved |= self.call(Call::Eof)?;
             moved |= self.call(Call::ReadWords)?;
             // Last, since the calls before may have taken data off the line that no poll would tell of any more.
             moved |= self.call(Call::Read)?;
-            moved |= self.to_local()?;
+            moved |= self.give_local()?;
             if !moved && self.channel.eof() && self.inn.is_empty() {
                 return Ok(());
             }
@@ -145,7 +145,7 @@ impl Pump {
         }
     }
 
-    fn from_local(&mut self) -> std::io::Result<bool> {
+    fn take_local(&mut self) -> std::io::Result<bool> {
         if !self.out.is_empty() || self.local_ended {
             return Ok(false);
         }
@@ -160,7 +160,7 @@ impl Pump {
         }
     }
 
-    fn to_local(&mut self) -> std::io::Result<bool> {
+    fn give_local(&mut self) -> std::io::Result<bool> {
         if self.inn.is_empty() {
             return Ok(false);
         }
