@@ -21,9 +21,7 @@ use crate::web::Web;
 
 /// Longest wait for one call of a provider; longer than any grace we give.
 pub const CALL_MAX: Duration = Duration::from_secs(600);
-/// How long a guest may take to shut down before it is forced off.
-pub const FREEZE_GRACE: Duration = Duration::from_secs(180);
-/// The same for a target that is undone: nothing on it is worth waiting for.
+/// How long a target that is undone may take to shut down: nothing on it is worth waiting for.
 pub const UNDO_GRACE: Duration = Duration::from_secs(10);
 
 /// What running steps takes.

@@ -76,9 +76,23 @@ pub struct InstanceComponent {
     /// Whether the guest is made fit for the target's hardware.
     #[serde(default, skip_serializing_if = "Guest::is_adapt")]
     pub guest: Guest,
+    /// How long the guest may take to shut down before it is forced off; it then loses what it had not written.
+    #[serde(default = "default_shutdown_secs", skip_serializing_if = "is_default_shutdown")]
+    pub shutdown_secs: u64,
     /// Rules applied in order to files inside the guest, after its volumes are in place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rewrite: Vec<RewriteRule>,
+}
+
+/// Longest time a guest is given to shut down.
+pub const SHUTDOWN_SECS_MAX: u64 = 540;
+
+fn default_shutdown_secs() -> u64 {
+    180
+}
+
+fn is_default_shutdown(secs: &u64) -> bool {
+    *secs == default_shutdown_secs()
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -82,7 +82,7 @@ impl BlockSet {
     pub fn insert(&mut self, index: u64) -> bool {
         let (word, bit) = (&mut self.words[index as usize / 64], 1 << (index % 64));
         // Not `count += u64::from(new); new`: where that is inlined into a caller that branches on the answer, optimised
-        // code of rustc 1.95 adds nothing (its MIR pass SimplifyComparisonIntegral).
+        // code of rustc 1.95 adds nothing (rust-lang/rust#158206).
         if *word & bit != 0 {
             return false;
         }

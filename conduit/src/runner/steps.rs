@@ -1,12 +1,14 @@
 //! Reserve, freeze, create, commit and tidy.
 
+use std::time::Duration;
+
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{ComponentName, DiskId};
 use fluidcloud_proto::topology::{DiskRole, Power};
 use fluidcloud_providers::{InstanceOrder, Reservation};
 use tokio_util::sync::CancellationToken;
 
-use super::{FREEZE_GRACE, Scene, call, halted};
+use super::{Scene, call, halted};
 use crate::relocation::Done;
 
 impl Scene<'_> {
@@ -38,8 +40,14 @@ impl Scene<'_> {
         if power == Power::Running && !self.relocation.ran_before(component) {
             return Err(self.started_meanwhile(component));
         }
-        call("the stop of the source", self.source.stop(name, FREEZE_GRACE)).await?;
+        call("the stop of the source", self.source.stop(name, self.shutdown_grace(component))).await?;
         Ok(Done::Frozen)
+    }
+
+    fn shutdown_grace(&self, component: &ComponentName) -> Duration {
+        let mut moving = self.relocation.moving();
+        let secs = moving.find(|(name, _)| *name == component).map_or(0, |(_, asked)| asked.shutdown_secs);
+        Duration::from_secs(secs)
     }
 
     pub(super) async fn create(&self, component: &ComponentName) -> Result<Done, Failure> {

@@ -65,15 +65,6 @@ async fn a_guest_of_ide_and_e1000_gets_what_virtio_needs_and_only_once() {
     }
     assert_eq!(changes(&stage, 2, adapt(disks.clone(), virtio())).await, told, "what is done is told again");
 
-    if let Some(dir) = std::env::var_os("KEEP_ADAPTED") {
-        Said::of(
-            Command::new("qemu-img")
-                .args(["convert", "-O", "qcow2"])
-                .arg(stage.path("shop.qcow2"))
-                .arg(std::path::Path::new(&dir).join("adapted.qcow2")),
-        )
-        .succeeded();
-    }
     // A later relocation finds it fit, and its way back as well: the old drivers are still there.
     for scrap in stage.scraps() {
         std::fs::remove_file(stage.path(&scrap)).unwrap();

@@ -53,7 +53,7 @@ fn a_stock_amqp_client_relocates_a_service_and_its_nonsense_is_kept_with_the_rea
         &format!(
             r#"{{"version": 1, "id": "{id}",
                 "service": {{"name": "data", "provider": "cloud-a",
-                             "components": [{{"name": "store", "instance": {{"id": "data", "guest": "as_is"}}}}]}},
+                             "components": [{{"name": "store", "instance": {{"id": "data", "guest": "as_is", "shutdown_secs": 1}}}}]}},
                 "target": {{"provider": "cloud-b"}}}}"#
         ),
     );

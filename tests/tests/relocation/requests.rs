@@ -10,7 +10,7 @@ pub fn data(rate: Option<u64>, transport: &str) -> String {
     let rate = rate.map_or(String::new(), |rate| format!(", rate_bytes_per_sec: {rate}"));
     format!(
         "version: 1\n\
-         service:\n  name: data\n  provider: cloud-a\n  components:\n    - name: store\n      instance: {{id: data, guest: as_is}}\n\
+         service:\n  name: data\n  provider: cloud-a\n  components:\n    - name: store\n      instance: {{id: data, guest: as_is, shutdown_secs: 1}}\n\
          target: {{provider: cloud-b}}\n\
          transport: {{kind: {transport}{rate}}}\n"
     )

@@ -7,7 +7,7 @@ use regex::Regex;
 use super::{REPLACEMENT_BYTES_MAX, RULES_MAX, TEXT_BYTES_MAX, VOLUMES_MAX, count, invalid, shown};
 use crate::failure::{Code, Failure};
 use crate::ids::ComponentName;
-use crate::request::{InstanceComponent, RewriteRule};
+use crate::request::{InstanceComponent, RewriteRule, SHUTDOWN_SECS_MAX};
 
 /// Other file systems are mounted over these when the guest boots, so what lies in them is not seen.
 const MOUNTED_OVER: [&str; 4] = ["/dev", "/proc", "/run", "/sys"];
@@ -16,6 +16,12 @@ pub(super) fn check(component: &ComponentName, instance: &InstanceComponent) -> 
     let what = format!("component `{component}`");
     count(&what, "volumes", instance.volumes.len(), VOLUMES_MAX)?;
     count(&what, "rewrite rules", instance.rewrite.len(), RULES_MAX)?;
+    if instance.shutdown_secs > SHUTDOWN_SECS_MAX {
+        return Err(invalid(
+            format!("{what} gives its guest {} s to shut down", instance.shutdown_secs),
+            format!("give it at most {SHUTDOWN_SECS_MAX}"),
+        ));
+    }
     let mut disks = HashSet::new();
     let mut places = HashSet::new();
     for volume in &instance.volumes {
