@@ -133,6 +133,9 @@ fn met(need: &Need, facts: &Facts) -> Vec<String> {
 }
 
 fn gib(bytes: u64) -> String {
+    if bytes < 1 << 30 {
+        return format!("{:.1} MiB", bytes as f64 / (1u64 << 20) as f64);
+    }
     format!("{:.1} GiB", bytes as f64 / (1u64 << 30) as f64)
 }
 

@@ -18,7 +18,7 @@ config_provider() {
   - id: cloud-$cloud
     driver: libvirt
     uri: "qemu+ssh://root@$host/system?command=$KEYS/ssh"
-    site: {ssh: {host: $host, port: 22, user: root, key: $KEYS/id_ed25519, known_hosts: $KEYS/known_hosts}, address: $(wan_of "$cloud"), dir: /var/lib/fluidcloud-site}
+    site: {ssh: {host: $host, port: 22, user: root, key: $KEYS/id_ed25519, known_hosts: $KEYS/known_hosts}, address: $(wan_of "$cloud"), dir: /var/lib/fluidcloud-site, peer_ssh: {host: $(wan_of "$cloud"), user: root, key: /root/.ssh/id_ed25519, known_hosts: /root/.ssh/known_hosts}}
     pool: default
     network: default
     shape: $shape

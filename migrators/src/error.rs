@@ -34,6 +34,8 @@ pub enum Error {
     Canceled,
     #[error("no contact with the bus for {secs} s, so the lease is lost")]
     LeaseLost { secs: u64 },
+    #[error("the lease was granted too late: the task had been given back")]
+    GivenBack,
     #[error("the worker shuts down")]
     Draining,
     #[error("a migrator panicked: {0}")]
@@ -75,7 +77,7 @@ impl Error {
                 self.to_string(),
                 "nothing, it is tried again; if it happens often, check the network between worker and bus",
             ),
-            Self::Draining => {
+            Self::GivenBack | Self::Draining => {
                 Failure::later(Code::LeaseLost, self.to_string(), "nothing: another worker takes the task")
             }
         }

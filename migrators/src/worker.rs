@@ -312,7 +312,7 @@ impl Worker {
         }
         let Some(claim) = self.claims.take(&key) else {
             // Too late: it was given back. Say so, or the lease would have to expire.
-            return self.failed(key, &Error::Draining);
+            return self.failed(key, &Error::GivenBack);
         };
         tracing::info!(task = %key, "task begins");
         let Claim { task, deliveries, claimed_at } = claim;

@@ -216,6 +216,14 @@ async fn a_claim_without_an_answer_is_given_back_and_claimed_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_lease_that_comes_too_late_is_given_back_at_once() {
+    let mut stage = Stage::new(1).await;
+    stage.order(WorkerCommand::Granted { key: task(1, 1).key }).await;
+    let (_, failure) = stage.failed().await;
+    assert_eq!((failure.code, failure.retryable(), stage.begun()), (Code::LeaseLost, true, 0));
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_task_that_is_delivered_twice_is_done_once() {
     let mut stage = Stage::new(2).await;
     let task = task(1, 1);

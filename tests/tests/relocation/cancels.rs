@@ -5,6 +5,7 @@ use std::time::Duration;
 use fluidcloud_tests::lab::Lab;
 use fluidcloud_tests::stack::Stack;
 use fluidcloud_tests::wait;
+use serde_json::Value;
 
 use crate::requests::{DATA_MIB, SLOW_BYTES_PER_SEC, data};
 
@@ -52,15 +53,23 @@ fn a_target_disk_that_fills_up_undoes_the_relocation() {
     lab.data_instance("data", DATA_MIB);
     let source_digest = lab.content("a", "/var/lib/libvirt/images/data.qcow2", "qcow2");
     let stack = Stack::embedded(&lab);
-    // A pool of its own with room for less than the data, which `reserve` sees, then one that only fills up later.
-    lab.host("b", "mount -t tmpfs -o size=64M small /var/lib/libvirt/images && virsh pool-refresh default");
+    // A pool with room for less than the data, which is seen at once, then one that only fills up later.
+    let small = SmallPool::mounted(&lab);
     let id = stack.relocate(&data(None, "tcp"));
     let status = stack.ended(&id);
     assert_eq!(status["phase"], "Failed", "{status:#}");
-    assert_eq!(status["failure"]["code"], "no_room", "{status:#}");
+    assert_eq!(status["failure"]["code"], "no_offer", "{status:#}");
     nothing_moved(&lab, &source_digest);
 
     lab.host("b", "mount -o remount,size=130M /var/lib/libvirt/images && virsh pool-refresh default");
+    // The broker looks at what is free every few seconds.
+    wait::until("the broker sees the room", Duration::from_secs(60), || {
+        let status = stack.cli(&["status", "--output", "json"]).succeeded();
+        let status: Value = serde_json::from_str(&status).expect("JSON");
+        let providers = status["providers"].as_array().expect("providers");
+        let target = providers.iter().find(|provider| provider["id"] == "cloud-b").expect("cloud-b");
+        target["capacity"]["disk_bytes"].as_u64().is_some_and(|free| free > (DATA_MIB << 20)).then_some(())
+    });
     let id = stack.relocate(&data(Some(SLOW_BYTES_PER_SEC), "tcp"));
     stack.mid_copy(&id);
     lab.host("b", "dd if=/dev/zero of=/var/lib/libvirt/images/other bs=1M 2>/dev/null; true");
@@ -69,5 +78,24 @@ fn a_target_disk_that_fills_up_undoes_the_relocation() {
     assert_eq!(status["failure"]["code"], "no_room", "{status:#}");
     lab.host("b", "rm /var/lib/libvirt/images/other");
     nothing_moved(&lab, &source_digest);
-    lab.host("b", "umount /var/lib/libvirt/images && virsh pool-refresh default");
+    drop(small);
+}
+
+/// A small file system over cloud-b's pool, gone when dropped.
+struct SmallPool<'a>(&'a Lab);
+
+impl<'a> SmallPool<'a> {
+    fn mounted(lab: &'a Lab) -> Self {
+        lab.host(
+            "b",
+            "mount -t tmpfs -o size=64M small /var/lib/libvirt/images && virsh pool-refresh default",
+        );
+        Self(lab)
+    }
+}
+
+impl Drop for SmallPool<'_> {
+    fn drop(&mut self) {
+        self.0.host("b", "umount -l /var/lib/libvirt/images; virsh pool-refresh default");
+    }
 }

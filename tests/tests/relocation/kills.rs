@@ -142,7 +142,7 @@ fn the_same_request_twice_is_one_relocation_and_another_body_is_refused() {
     let report: Value = serde_json::from_str(&said).expect("one JSON object");
     assert_eq!(report["id"], id, "a third time is answered from the log");
 
-    let other = stack.request("other.yaml", &request.replace("tcp", "ssh").replace("kind: ssh", "kind: tcp"));
+    let other = stack.request("other.yaml", &request.replace("kind: ssh", "kind: tcp"));
     let said = stack.cli(&["relocate", &other, "--wait", "--output", "json"]);
     assert_ne!(said.code, Some(0), "{said:#?}");
     assert!(said.stderr.contains(id), "{said:#?}");

@@ -20,6 +20,8 @@ const LISTEN: Duration = Duration::from_secs(120);
 const SILENCE: Duration = Duration::from_secs(180);
 /// When one end has failed, the other may still say why.
 const LAST_WORD: Duration = Duration::from_secs(8);
+/// When one end was killed, the other tells how far it was at its next turn.
+const LAST_COUNT: Duration = Duration::from_secs(1);
 /// Lines of noise kept of an end, for the message when it dies.
 const NOISE_LINES_MAX: usize = 3;
 const NOISE_CHARS_MAX: usize = 200;
@@ -102,17 +104,27 @@ async fn both(
     tokio::pin!(sending, receiving);
     tokio::select! {
         sent = &mut sending => {
-            let patience = if sent.is_ok() { SILENCE } else { LAST_WORD };
+            let patience = patience(&sent);
             let received = timeout(patience, &mut receiving).await;
             let received = received.unwrap_or_else(|_| Err(gave_up("receiver", &sent)));
             (sent, received)
         }
         received = &mut receiving => {
-            let patience = if received.is_ok() { SILENCE } else { LAST_WORD };
+            let patience = patience(&received);
             let sent = timeout(patience, &mut sending).await;
             let sent = sent.unwrap_or_else(|_| Err(gave_up("sender", &received)));
             (sent, received)
         }
+    }
+}
+
+/// How long the other end is listened to after this one has ended.
+fn patience(ended: &Result<Finished, Error>) -> Duration {
+    match ended {
+        Ok(_) => SILENCE,
+        // Killed: the other one waits for it to come back, and only its count is of interest.
+        Err(Error::Died { .. }) => LAST_COUNT,
+        Err(_) => LAST_WORD,
     }
 }
 
