@@ -21,8 +21,8 @@ pub async fn run(config: &Config, told: &BrokerArgs, log_format: LogFormat) -> R
         let registry = service::registry(config)?;
         let placement: Arc<dyn Placement> =
             if told.no_workers { Arc::new(ByHand) } else { Arc::new(processes(config, log_format)?) };
-        let broker = roles::broker(config, bus, &registry, placement).await?;
-        Ok(broker.run(end.clone()).await?)
+        let broker = roles::broker(config, bus.clone(), &registry, placement).await?;
+        Ok(bus::until_done(bus, broker.run(end.clone())).await?)
     };
     service::run_until_told(&end, role).await
 }

@@ -12,7 +12,8 @@ pub async fn run(config: &Config) -> Result<(), Fault> {
         let bus = bus::amqp(config, "conduit", roles::BUS_PATIENCE).await?;
         let _lock = StateLock::take(&config.state)?;
         let registry = service::registry(config)?;
-        Ok(roles::conduit(config, bus, &registry)?.run(told.clone()).await?)
+        let conduit = roles::conduit(config, bus.clone(), &registry)?;
+        Ok(bus::until_done(bus, conduit.run(told.clone())).await?)
     };
     service::run_until_told(&told, role).await
 }

@@ -28,7 +28,7 @@ pub async fn run(config: &Config, told: MigratorArgs) -> Result<(), Fault> {
         let bus = bus::amqp(config, "migrator", roles::BUS_PATIENCE).await?;
         let registry = service::registry(config)?;
         let options = WorkerOptions {
-            bus,
+            bus: bus.clone(),
             id: told.worker.unwrap_or_else(worker::new_id),
             kinds: if told.kinds.is_empty() {
                 config.workers.kinds.clone()
@@ -40,7 +40,7 @@ pub async fn run(config: &Config, told: MigratorArgs) -> Result<(), Fault> {
             drain: worker::DRAIN,
             migrators: roles::migrators(config, registry.clone())?,
         };
-        Ok(Worker::new(options).run(end.clone()).await?)
+        Ok(bus::until_done(bus, Worker::new(options).run(end.clone())).await?)
     };
     service::run_until_told(&end, role).await
 }

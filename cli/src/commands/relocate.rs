@@ -75,7 +75,9 @@ async fn publish(config: &Config, api: &Api, request: &RelocationRequest) -> Res
         return Ok(api.submit(body).await?);
     }
     let bus = bus::amqp(config, "relocate", CONNECT_WITHIN).await?;
-    match tokio::time::timeout(CONFIRM_WITHIN, bus.publish(&Queue::Requests, Message::new(body))).await {
+    let publishing = bus.publish(&Queue::Requests, Message::new(body));
+    let confirmed = tokio::time::timeout(CONFIRM_WITHIN, publishing);
+    match bus::until_done(bus.clone(), confirmed).await {
         Ok(published) => Ok(published?),
         Err(_) => Err(Fault::unreachable(
             format!(

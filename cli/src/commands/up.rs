@@ -25,8 +25,8 @@ pub async fn run(config: &Config) -> Result<(), Fault> {
         let body = roles::embedded(bus.clone(), config.workers.slots, migrators);
         let placement = Arc::new(Embedded::new(body));
         let broker = roles::broker(config, bus.clone(), &registry, placement).await?;
-        let conduit = roles::conduit(config, bus, &registry)?;
-        together(conduit, broker, &told).await
+        let conduit = roles::conduit(config, bus.clone(), &registry)?;
+        bus::until_done(bus, together(conduit, broker, &told)).await
     };
     service::run_until_told(&told, role).await
 }
