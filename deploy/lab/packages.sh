@@ -9,7 +9,7 @@ PACKAGES_LAB=(
     libguestfs-tools virt-v2v linux-image-amd64 busybox-static cpio supermin
     rabbitmq-server amqp-tools nginx-light openssh-server openssh-client openssl
     debootstrap fdisk e2fsprogs attr acl rsync jq curl libnbd-bin
-    iproute2 iptables nftables procps util-linux
+    iproute2 iptables nftables procps util-linux git ca-certificates
 )
 
 packages() {
@@ -20,6 +20,7 @@ packages() {
         all) wanted=("${PACKAGES_BUILD[@]}" "${PACKAGES_LAB[@]}") ;;
         *) die "'$1' is not a set of packages" "expected build, lab or nothing" "deploy/lab/lab packages [build|lab]" ;;
     esac
+    policy_withdraw
     mapfile -t missing < <(packages_missing "${wanted[@]}")
     ((${#missing[@]})) || return 0
     command -v apt-get >/dev/null ||
@@ -44,9 +45,12 @@ packages_install() {
     if pin=$(packages_pin_qemu); then
         plan+=("$pin")
     fi
-    packages_without_services apt-get -q -y --no-install-recommends --allow-downgrades \
-        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold \
-        -o DPkg::Lock::Timeout=300 install "${plan[@]}"
+    local install=(apt-get -q -y --no-install-recommends --allow-downgrades
+        -o Dpkg::Options::=--force-confdef -o Dpkg::Options::=--force-confold
+        -o DPkg::Lock::Timeout=300 install "${plan[@]}")
+    # Old lists name versions that the mirror no longer has.
+    packages_without_services "${install[@]}" ||
+        { apt-get -q update && packages_without_services "${install[@]}"; }
 }
 
 # A newer qemu-utils (from backports) conflicts with the suite's qemu-system-x86, and apt then gives
@@ -68,9 +72,17 @@ packages_without_services() {
         printf '#!/bin/sh\n# fluidcloud-lab\nexit 101\n' >"$policy"
         chmod 755 "$policy"
     fi
+    trap policy_withdraw EXIT
     DEBIAN_FRONTEND=noninteractive "$@" || status=$?
+    policy_withdraw
+    return "$status"
+}
+
+# Also after a run that was killed in the middle: a policy that stays would keep every later package from starting
+# its service.
+policy_withdraw() {
+    local policy=/usr/sbin/policy-rc.d
     if [[ -e $policy ]] && has '# fluidcloud-lab' cat "$policy"; then
         rm -f "$policy"
     fi
-    return "$status"
 }

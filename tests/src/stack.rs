@@ -16,6 +16,8 @@ use crate::wait;
 
 /// A daemon answers within this after its start.
 const UP_WITHIN: Duration = Duration::from_secs(30);
+/// A copy is in its middle when so much has crossed; starting over would send all of it again.
+pub const MID_COPY_BYTES: u64 = 48 << 20;
 /// A relocation of a test's small instance ends within this.
 pub const ENDS_WITHIN: Duration = Duration::from_secs(300);
 
@@ -129,7 +131,7 @@ impl Stack {
         (said.code == Some(0)).then(|| serde_json::from_str(&said.stdout).expect("JSON"))
     }
 
-    /// Waits until the one transfer has moved at least this share of its bytes and is still under way.
+    /// Waits until [`MID_COPY_BYTES`] of the one transfer have crossed and it is still under way.
     pub fn mid_copy(&self, id: &str) -> Value {
         wait::until("the copy is under way", ENDS_WITHIN, || {
             let status = self.status(id)?;
@@ -138,7 +140,7 @@ impl Stack {
                 !matches!(status["phase"].as_str(), Some("Succeeded" | "Failed" | "RolledBack" | "Stuck")),
                 "it ended before it could be disturbed: {status:#}"
             );
-            (done > (8 << 20)).then_some(status)
+            (done > MID_COPY_BYTES).then_some(status)
         })
     }
 

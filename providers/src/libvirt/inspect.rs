@@ -184,6 +184,7 @@ fn of_state(instance: &InstanceName, seen: &Seen, found: &mut Vec<Concern>) {
     }
     if seen.power == Power::Other {
         let remedy = "resume it or shut it down first";
-        add(Severity::Warning, "it is neither running nor stopped: it would be forced off", remedy);
+        let message = "it is neither running nor stopped: it would be forced off and lose its memory";
+        add(Severity::Critical, message, remedy);
     }
 }

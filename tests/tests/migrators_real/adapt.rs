@@ -34,8 +34,11 @@ fn shop(stage: &Stage) -> Option<GuestDisk> {
         .filter(|path| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("shop-root-")))
         .max_by_key(|path| path.metadata().and_then(|file| file.modified()).ok());
     let Some(image) = newest else {
-        assert!(std::env::var_os("CI").is_none(), "CI must have built the lab's guest: deploy/lab/lab up");
-        eprintln!("SKIPPED: the lab's guest is not built yet: deploy/lab/lab up");
+        assert!(
+            std::env::var_os("CI").is_none(),
+            "the lab's guest must have been built: deploy/lab/lab guest"
+        );
+        eprintln!("SKIPPED: the lab's guest is not built yet: deploy/lab/lab guest");
         return None;
     };
     let path = stage.path("shop.qcow2");

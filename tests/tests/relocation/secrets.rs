@@ -7,13 +7,13 @@ use fluidcloud_tests::lab::Lab;
 use fluidcloud_tests::rabbitmq::RabbitMq;
 use fluidcloud_tests::stack::Stack;
 
-use crate::requests::{SLOW_BYTES_PER_SEC, data};
+use crate::requests::{DATA_MIB, SLOW_BYTES_PER_SEC, data};
 
 #[test]
 fn no_secret_is_in_a_log_a_process_list_or_the_relocation_log() {
     let Some(lab) = Lab::empty() else { return };
     let Some(rabbit) = RabbitMq::start() else { return };
-    lab.data_instance("data", 48);
+    lab.data_instance("data", DATA_MIB);
     let url = rabbit.url_with_password();
     let password =
         url.split_once("://").and_then(|(_, rest)| rest.split_once('@')).expect("a password in the url").0;
