@@ -146,20 +146,23 @@ async fn cancel_is_passed_on_until_the_point_of_no_return() {
     let order = receive::<Control>(&mut harness.control).await.unwrap();
     assert_eq!(order.body, Control::Cancel { relocation: id });
 
-    let commit = StepStatus {
-        id: StepId::Commit,
-        state: StepState::Running,
-        seconds: 0.0,
-        attempts: 1,
-        worker: None,
-        failure: None,
+    let commit = |state| {
+        let seconds = 0.0;
+        vec![StepStatus { id: StepId::Commit, state, seconds, attempts: 1, worker: None, failure: None }]
     };
-    let past = RelocationStatus { steps: vec![commit], revision: 2, ..status(id, Phase::Verifying) };
+    let steps = commit(StepState::Retrying);
+    let committing = RelocationStatus { steps, revision: 2, ..status(id, Phase::Verifying) };
+    harness.notify(Notice::RelocationChanged { status: Box::new(committing) }).await;
+    assert_eq!(harness.post(&cancel, String::new()).await.status(), StatusCode::ACCEPTED);
+    receive::<Control>(&mut harness.control).await.unwrap();
+
+    let steps = commit(StepState::Done);
+    let past = RelocationStatus { steps, revision: 3, ..status(id, Phase::Verifying) };
     harness.notify(Notice::RelocationChanged { status: Box::new(past) }).await;
     let (refused, told) = problem(harness.post(&cancel, String::new()).await).await;
     assert_eq!((refused, &told["code"]), (StatusCode::CONFLICT, &"past_no_return".into()));
 
-    let ended = RelocationStatus { revision: 3, ..status(id, Phase::Succeeded) };
+    let ended = RelocationStatus { revision: 4, ..status(id, Phase::Succeeded) };
     harness.notify(Notice::RelocationChanged { status: Box::new(ended) }).await;
     assert_eq!(problem(harness.post(&cancel, String::new()).await).await.0, StatusCode::CONFLICT);
     harness.end().await;

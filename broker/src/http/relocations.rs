@@ -62,8 +62,16 @@ pub async fn cancel(State(api): State<Api>, Path(id): Path<String>) -> Result<Re
     if status.phase.is_final() && status.phase != Phase::Stuck {
         return Err(ended(&status, "there is nothing left to cancel; relocate it back with a new request"));
     }
-    let committed = |state| matches!(state, StepState::Done | StepState::Running | StepState::Retrying);
-    if status.steps.iter().any(|step| step.id == StepId::Commit && committed(step.state)) {
+    if status.phase == Phase::Stuck {
+        let failure = Failure::never(
+            Code::Canceled,
+            format!("relocation {} is being undone already and is stuck at it", status.id),
+            format!("remove the cause that its status names, then `fluidcloud retry {}`", status.id),
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, failure));
+    }
+    // A commit that still runs, or is tried again, can be taken back; the conduit has the last word.
+    if status.steps.iter().any(|step| step.id == StepId::Commit && step.state == StepState::Done) {
         let failure = Failure::never(
             Code::PastNoReturn,
             format!("relocation {} is past the point of no return", status.id),

@@ -15,9 +15,10 @@ const CONTEXT_LINES: usize = 1;
 /// Longer lines are cut.
 const LINE_CHARS_MAX: usize = 400;
 
-/// `key: value` and `key=value` where the key sounds secret, however it is quoted; and passwords in URLs.
+/// `key: value` and `key=value` where the key sounds secret, up to the end of its quotes or of the line; and passwords
+/// in URLs.
 static SECRET: LazyLock<[Regex; 2]> = LazyLock::new(|| {
-    let key = r#"(?i)((?:pass(?:word|wd|phrase)?|secret|token|api_?-?key|private_?-?key|credentials?)\w*["']?\s*[:=]\s*["']?)[^"'\s,;]+"#;
+    let key = r#"(?i)((?:pass(?:word|wd|phrase)?|secret|token|(?:api|access|private)_?-?key|credentials?|authorization)\w*["']?\s*[:=]\s*)(?:"[^"]*"?|'[^']*'?|[^\s"'].*)"#;
     let url = r"(://[^/\s:@]+:)[^/\s@]+@";
     [key, url].map(|pattern| Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}")))
 });
@@ -70,6 +71,11 @@ mod tests {
             "\"api_key\": \"hunter2\"",
             "DB_PASSWORD=hunter2",
             "url=x://me:hunter2@h/p",
+            "\"password\": \"ab,cd hunter2\"",
+            "secret = 'a;hunter2'",
+            "Authorization: Bearer hunter2",
+            "AWS_ACCESS_KEY=hunter2",
+            "token: ab,hunter2",
         ] {
             let shown = unified("/x", &format!("{secret}\nold\n"), &format!("{secret}\nnew\n"));
             assert!(!shown.contains("hunter2"), "{shown}");

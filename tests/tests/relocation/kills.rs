@@ -16,9 +16,10 @@ const RESENT_MAX: u64 = 32 << 20;
 const _: () = assert!(RESENT_MAX < MID_COPY_BYTES);
 
 struct Story {
-    lab: Lab,
-    rabbit: RabbitMq,
+    // Dropped in this order: the next story has the lab when nothing of this one runs any more.
     stack: Stack,
+    rabbit: RabbitMq,
+    lab: Lab,
     id: String,
     source_digest: String,
 }
