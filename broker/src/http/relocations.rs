@@ -59,9 +59,6 @@ pub async fn submit(State(api): State<Api>, body: Body) -> Result<Response, Prob
 
 pub async fn cancel(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
     let status = find(&api, parse_id(&id)?)?;
-    if status.phase.is_final() && status.phase != Phase::Stuck {
-        return Err(ended(&status, "there is nothing left to cancel; relocate it back with a new request"));
-    }
     if status.phase == Phase::Stuck {
         let failure = Failure::never(
             Code::Canceled,
@@ -69,6 +66,9 @@ pub async fn cancel(State(api): State<Api>, Path(id): Path<String>) -> Result<Re
             format!("remove the cause that its status names, then `fluidcloud retry {}`", status.id),
         );
         return Err(Problem::new(StatusCode::CONFLICT, failure));
+    }
+    if status.phase.is_final() {
+        return Err(ended(&status, "there is nothing left to cancel; relocate it back with a new request"));
     }
     // A commit that still runs, or is tried again, can be taken back; the conduit has the last word.
     if status.steps.iter().any(|step| step.id == StepId::Commit && step.state == StepState::Done) {
