@@ -115,9 +115,9 @@ pub struct InspectArgs {
 pub struct PlanArgs {
     /// The request, YAML or JSON; `-` for standard input.
     pub file: PathBuf,
-    /// Try the rewrite rules on the running source, read-only, and show the diffs.
+    /// Try on the running source what would be changed inside its guests, and show it. Changes nothing.
     #[arg(long)]
-    pub rewrites: bool,
+    pub rehearse: bool,
     #[arg(long, default_value = "text")]
     pub output: Output,
 }

@@ -26,6 +26,10 @@ const SAY_AFTER: Duration = Duration::from_secs(5);
 /// A relocation that had ended before we asked for it is believed after so long, unless a refusal is heard first.
 const REFUSAL_WITHIN: Duration = Duration::from_secs(10);
 
+/// What is heard in the first moment of a relocation that had ended before may be an echo of that end: a refusal of our
+/// request comes within this.
+const ECHO: Duration = Duration::from_secs(2);
+
 /// Where progress is shown.
 pub trait Show {
     fn status(&mut self, status: &RelocationStatus);
@@ -67,13 +71,13 @@ impl Follow<'_> {
     }
 
     async fn follow(&mut self, show: &mut dyn Show) -> Result<RelocationStatus, Fault> {
-        let begun = Instant::now();
+        let mut begun = Begun { at: Instant::now(), had_ended: None };
         let mut waiting = Waiting::default();
         loop {
-            if let Look::Ended(status) = self.look(begun, &mut waiting, show).await? {
+            if let Look::Ended(status) = self.look(&mut begun, &mut waiting, show).await? {
                 return Ok(*status);
             }
-            if self.timeout.is_some_and(|timeout| begun.elapsed() >= timeout) {
+            if self.timeout.is_some_and(|timeout| begun.at.elapsed() >= timeout) {
                 let what = format!("relocation {} has not ended within the time given", self.id);
                 let remedy = format!("it goes on: follow it with `fluidcloud status {} --watch`", self.id);
                 return Err(Fault::unreachable(what, remedy));
@@ -82,7 +86,12 @@ impl Follow<'_> {
         }
     }
 
-    async fn look(&self, begun: Instant, waiting: &mut Waiting, show: &mut dyn Show) -> Result<Look, Fault> {
+    async fn look(
+        &self,
+        begun: &mut Begun,
+        waiting: &mut Waiting,
+        show: &mut dyn Show,
+    ) -> Result<Look, Fault> {
         match self.api.relocation(self.id).await {
             Ok(status) => {
                 if let Some(Heard::Refused(failure)) = self.heard.as_ref().map(Listener::heard) {
@@ -90,6 +99,7 @@ impl Follow<'_> {
                 }
                 waiting.answered(show);
                 show.status(&status);
+                begun.had_ended.get_or_insert(status.phase.is_final());
                 let settled = self.is_settled(&status, begun);
                 if settled { Ok(Look::Ended(Box::new(status))) } else { Ok(Look::Again) }
             }
@@ -109,14 +119,15 @@ impl Follow<'_> {
 
     /// An end that is older than our request may be that of another request with the same id, of which a refusal
     /// is on its way.
-    fn is_settled(&self, status: &RelocationStatus, begun: Instant) -> bool {
-        status.phase.is_final() && self.is_answered(begun)
+    fn is_settled(&self, status: &RelocationStatus, begun: &Begun) -> bool {
+        let echo = self.heard.is_some() && begun.had_ended == Some(true) && begun.at.elapsed() < ECHO;
+        status.phase.is_final() && self.is_answered(begun) && !echo
     }
 
     /// Whether what is seen now is of our own request.
-    fn is_answered(&self, begun: Instant) -> bool {
+    fn is_answered(&self, begun: &Begun) -> bool {
         let Some(listener) = &self.heard else { return true };
-        listener.heard() != Heard::Nothing || begun.elapsed() >= REFUSAL_WITHIN
+        listener.heard() != Heard::Nothing || begun.at.elapsed() >= REFUSAL_WITHIN
     }
 
     async fn pause(&mut self) -> Result<(), Fault> {
@@ -132,6 +143,12 @@ impl Follow<'_> {
             }
         }
     }
+}
+
+struct Begun {
+    at: Instant,
+    /// Whether it had ended when it was first seen.
+    had_ended: Option<bool>,
 }
 
 /// Since when there is nothing to see.

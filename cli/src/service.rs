@@ -3,6 +3,7 @@
 use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::io::{Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -85,7 +86,13 @@ impl StateLock {
             let what = format!("cannot {what} the state directory {}: {error}", state.display());
             Fault::usage(what, "set `state` to a directory that this user may write")
         };
-        std::fs::create_dir_all(state).map_err(|error| cannot("make", &error))?;
+        // Requests are in there, and with them whatever their rules write into guests.
+        std::fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(state)
+            .and_then(|()| std::fs::set_permissions(state, std::fs::Permissions::from_mode(0o700)))
+            .map_err(|error| cannot("make", &error))?;
         let path = state.join(LOCK_FILE);
         let mut file = File::options()
             .read(true)

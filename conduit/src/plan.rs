@@ -2,6 +2,7 @@
 //! components go side by side; nothing of the source is touched before everything that can fail early has passed.
 
 pub mod preview;
+pub mod rehearsal;
 #[cfg(test)]
 mod tests;
 
@@ -65,6 +66,11 @@ impl Part<'_> {
 
     fn folds(&self) -> impl Iterator<Item = DiskId> {
         self.disks().filter(|disk| folds_into(self.wanted, &disk.disk).is_some())
+    }
+
+    /// Whether anything is to be done inside the guest, which is then rehearsed.
+    fn is_changed(&self) -> bool {
+        self.wanted.guest.is_adapt() || !self.wanted.rewrite.is_empty() || self.folds().next().is_some()
     }
 }
 
@@ -138,7 +144,7 @@ impl Planner<'_> {
         let mut early = Vec::new();
         for part in parts {
             let mut last = StepId::Reserve;
-            if !part.wanted.rewrite.is_empty() {
+            if part.is_changed() {
                 let rehearse = StepId::Rehearse(part.name.clone());
                 let site = request.service.provider.clone();
                 let runs = Runner::Migrator { kind: MigratorKind::Rewrite, site };
@@ -174,19 +180,23 @@ impl Planner<'_> {
             self.add(StepId::Sync(disk.clone()), after, self.at_target(MigratorKind::Image));
             synced.push(StepId::Sync(disk));
         }
-        let mut last = StepId::Adapt(part.name.clone());
-        self.add(last.clone(), synced, self.at_target(MigratorKind::Image));
+        let mut last = synced;
+        if part.wanted.guest.is_adapt() {
+            let adapt = StepId::Adapt(part.name.clone());
+            self.add(adapt.clone(), last, self.at_target(MigratorKind::Image));
+            last = vec![adapt];
+        }
         for volume in part.folds() {
             let fold = StepId::Fold(volume);
-            self.add(fold.clone(), vec![last], self.at_target(MigratorKind::Volume));
-            last = fold;
+            self.add(fold.clone(), last, self.at_target(MigratorKind::Volume));
+            last = vec![fold];
         }
         if !part.wanted.rewrite.is_empty() {
             let rewrite = StepId::Rewrite(part.name.clone());
-            self.add(rewrite.clone(), vec![last], self.at_target(MigratorKind::Rewrite));
-            last = rewrite;
+            self.add(rewrite.clone(), last, self.at_target(MigratorKind::Rewrite));
+            last = vec![rewrite];
         }
-        self.add(StepId::Create(part.name.clone()), vec![last], Runner::Conduit);
+        self.add(StepId::Create(part.name.clone()), last, Runner::Conduit);
     }
 }
 

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
-use fluidcloud_proto::offer::Offer;
+use fluidcloud_proto::offer::{Need, Offer};
 use fluidcloud_proto::plan::{Plan, StepId};
 use fluidcloud_proto::request::{InstanceComponent, RelocationRequest};
 use fluidcloud_proto::status::Phase;
@@ -34,7 +34,7 @@ use time::OffsetDateTime;
 
 pub use due::Effect;
 pub use fact::{Done, Entry, Fact, Observation};
-pub use step::{STEP_ATTEMPTS_MAX, State, Step, UNDO_ATTEMPTS_MAX, Undo};
+pub use step::{STEP_ATTEMPTS_MAX, STEP_ISSUES_MAX, State, Step, UNDO_ATTEMPTS_MAX, Undo};
 
 /// Times an inspection is tried before the relocation fails.
 pub const INSPECT_ATTEMPTS_MAX: u32 = 5;
@@ -297,6 +297,19 @@ impl Relocation {
             .ok_or_else(|| format!("step `{id}` is not in the plan"))
     }
 
+    /// The target that was chosen, or else the one that was asked for.
+    pub fn bound_for(&self) -> Option<&ProviderId> {
+        self.target.as_ref().or(self.request.target.provider.as_ref())
+    }
+
+    /// Known once it was inspected.
+    pub fn need(&self) -> Result<Need, Failure> {
+        let topology = self.topology.as_ref().ok_or_else(|| {
+            Failure::never(Code::Internal, "it was not inspected", "report this with the relocation's log")
+        })?;
+        Ok(need(&self.request, topology))
+    }
+
     pub fn is_ended(&self) -> bool {
         matches!(self.stage, Stage::Ended { .. })
     }
@@ -331,6 +344,14 @@ impl Relocation {
         })
     }
 
+    /// Of the disks of the component's source when it was stopped, where its provider can tell.
+    pub fn stamp(&self, component: &fluidcloud_proto::ids::ComponentName) -> Option<&str> {
+        match self.step(&StepId::Freeze(component.clone()))?.output.as_ref()? {
+            Done::Frozen { stamp, .. } => stamp.as_deref(),
+            _ => None,
+        }
+    }
+
     pub fn target_name(&self, component: &fluidcloud_proto::ids::ComponentName) -> Option<&InstanceName> {
         self.moving().find(|(name, _)| *name == component).map(|(_, instance)| target_name(instance))
     }
@@ -348,6 +369,37 @@ pub(crate) fn moving(
 
 pub(crate) fn target_name(instance: &InstanceComponent) -> &InstanceName {
     instance.target_name.as_ref().unwrap_or(&instance.id)
+}
+
+/// A volume that is folded is there three times for a while: staged, in the overlay that takes the copy, and in the
+/// root disk.
+const ROOM_OF_FOLD: u64 = 3;
+
+/// What a target must have to take the service.
+pub fn need(request: &RelocationRequest, topology: &Topology) -> Need {
+    let instances = || topology.instances.iter().map(|placed| &placed.instance);
+    Need {
+        fixed: request.target.provider.clone(),
+        source: request.service.provider.clone(),
+        wants: request.target.needs.clone(),
+        vcpus: instances().map(|instance| instance.vcpus).sum(),
+        memory_bytes: instances().map(|instance| instance.memory_bytes).sum(),
+        disk_bytes: room_for(request, topology),
+    }
+}
+
+/// What the disks may take at a target while the move goes on, by what the source's storage holds.
+fn room_for(request: &RelocationRequest, topology: &Topology) -> u64 {
+    let of = |(name, wanted): (&fluidcloud_proto::ids::ComponentName, &InstanceComponent)| -> u64 {
+        let disks = topology.placed(name).into_iter().flat_map(|placed| &placed.instance.disks);
+        disks
+            .map(|disk| {
+                let times = if folds_into(wanted, &disk.name).is_some() { ROOM_OF_FOLD } else { 1 };
+                disk.allocated_bytes.saturating_mul(times)
+            })
+            .sum()
+    };
+    moving(request).map(of).sum()
 }
 
 /// The disk is folded into its instance's own file system, so that at the target it exists only for the move.

@@ -1,12 +1,14 @@
 //! How a relocation ended, from its log alone: what `relocate --wait` prints last.
 
 use fluidcloud_proto::failure::Failure;
+use fluidcloud_proto::ids::ComponentName;
 use fluidcloud_proto::plan::StepId;
 use fluidcloud_proto::progress::TransferReport;
 use fluidcloud_proto::report::{Report, StepReport, TargetReport};
 use fluidcloud_proto::status::Phase;
 use fluidcloud_proto::task::Output;
 use fluidcloud_proto::topology::{Concern, Severity};
+use fluidcloud_providers::Stopped;
 use time::OffsetDateTime;
 
 use crate::relocation::step::seconds_between;
@@ -37,11 +39,8 @@ pub fn report(relocation: &Relocation) -> Report {
                 report.adapted.extend_from_slice(changes)
             }
             Some(Done::Migrated { output: Output::Folded(folded) }) => report.folded.push(folded.clone()),
-            // The rehearsal shows the same diff; what was applied counts.
-            Some(Done::Migrated { output: Output::Rewritten { files } })
-                if matches!(step.id, StepId::Rewrite(_)) =>
-            {
-                report.rewritten.extend_from_slice(files);
+            Some(Done::Migrated { output: Output::Rewritten { files } }) => {
+                report.rewritten.extend_from_slice(files)
             }
             Some(Done::Verified { checks, .. }) => report.checks.extend_from_slice(checks),
             _ => {}
@@ -112,15 +111,45 @@ fn answered_again(relocation: &Relocation) -> OffsetDateTime {
 fn concerns(relocation: &Relocation) -> Vec<Concern> {
     let found = relocation.topology.iter().flat_map(|topology| topology.all_concerns()).cloned();
     let mut concerns: Vec<Concern> = found.collect();
+    concerns.extend(relocation.moving().filter_map(|(component, _)| unclean_stop(relocation, component)));
     let committed = relocation.is_committed();
     let untidy = relocation.step(&StepId::Tidy).filter(|step| step.state == State::Failed && committed);
     if let Some(Failure { message, remedy, .. }) = untidy.and_then(|step| step.failure.as_ref()) {
         concerns.push(Concern {
             severity: Severity::Warning,
             subject: "tidy".to_owned(),
-            message: format!("something that only the move needed may be left: {message}"),
+            message: format!(
+                "the move is done, but tidying up after it is not: something that only the move needed may be left, \
+                 and the target may not start with its host: {message}"
+            ),
             remedy: remedy.clone(),
         });
     }
     concerns
+}
+
+/// A guest that did not shut down cleanly, as users must know before they trust what it holds.
+pub(crate) fn unclean_stop(relocation: &Relocation, component: &ComponentName) -> Option<Concern> {
+    let output = relocation.step(&StepId::Freeze(component.clone()))?.output.as_ref()?;
+    let (_, wanted) = relocation.moving().find(|(name, _)| *name == component)?;
+    let how = match output {
+        // What was off before has nothing to do with the move.
+        Done::Frozen { .. } if !relocation.ran_before(component) => return None,
+        Done::Frozen { stopped: Stopped::Forced, .. } => {
+            let secs = wanted.shutdown_secs;
+            format!("its guest did not shut down within {secs} s and was forced off, or had crashed")
+        }
+        Done::Frozen { stopped: Stopped::Unknown, .. } => {
+            "its guest was off before it was asked to shut down, and nobody knows how that came".to_owned()
+        }
+        _ => return None,
+    };
+    Some(Concern {
+        severity: Severity::Warning,
+        subject: component.to_string(),
+        message: format!("{how}: what it had not yet written to its disks is lost"),
+        remedy:
+            "check its file systems and data; next time give it more `shutdown_secs`, or shut it down before"
+                .to_owned(),
+    })
 }

@@ -19,8 +19,8 @@ use tokio_util::sync::CancellationToken;
 use crate::relocation::{Done, Relocation};
 use crate::web::Web;
 
-/// Longest wait for one call of a provider; longer than any grace we give.
-pub const CALL_MAX: Duration = Duration::from_secs(600);
+/// Longest wait for one call of a provider; longer than any grace we give, and forcing off after it.
+pub const CALL_MAX: Duration = Duration::from_secs(900);
 /// How long a target that is undone may take to shut down: nothing on it is worth waiting for.
 pub const UNDO_GRACE: Duration = Duration::from_secs(10);
 

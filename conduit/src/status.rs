@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::relocation::step::seconds_between;
 use crate::relocation::{Cancel, Done, Relocation, Stage, State, Step, Undo, Why};
-use crate::report::report;
+use crate::report::{report, unclean_stop};
 
 /// Changes that are not in the log (progress) may be shown this often between two facts.
 pub const REVISIONS_PER_FACT: u64 = 1 << 24;
@@ -79,6 +79,9 @@ fn conditions(relocation: &Relocation, seen: &Seen<'_>) -> Vec<String> {
     if relocation.cancel == Cancel::TooLate {
         conditions.push("past_no_return: cancel was refused, the relocation is committed".to_owned());
     }
+    let unclean = relocation.moving().filter_map(|(component, _)| unclean_stop(relocation, component));
+    conditions
+        .extend(unclean.map(|concern| format!("unclean_stop: {}: {}", concern.subject, concern.message)));
     conditions
 }
 

@@ -3,7 +3,8 @@
 
 use fluidcloud_conduit::plan;
 use fluidcloud_conduit::relocation::{
-    Cancel, Done, Effect, Entry, Fact, Observation, Relocation, Stage, State, Undo,
+    Cancel, Done, Effect, Entry, Fact, Observation, Relocation, STEP_ATTEMPTS_MAX, STEP_ISSUES_MAX, Stage,
+    State, Undo,
 };
 use fluidcloud_conduit::report::report;
 use fluidcloud_conduit::status::{Seen, phase, status};
@@ -14,8 +15,9 @@ use fluidcloud_proto::plan::StepId;
 use fluidcloud_proto::progress::{TransferProgress, TransferReport};
 use fluidcloud_proto::request::RelocationRequest;
 use fluidcloud_proto::status::Phase;
-use fluidcloud_proto::task::{Folded, Hardware, Output};
+use fluidcloud_proto::task::{Folded, Hardware, Output, Rehearsed};
 use fluidcloud_proto::topology::{DiskFormat, DiskPlace, Topology};
+use fluidcloud_providers::Stopped;
 use proptest::prelude::*;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
@@ -76,13 +78,14 @@ fn output(step: &StepId) -> Done {
     let migrated = |output| Done::Migrated { output };
     match step {
         StepId::Reserve => Done::Reserved,
-        StepId::Rehearse(_) | StepId::Rewrite(_) => migrated(Output::Rewritten { files: Vec::new() }),
+        StepId::Rehearse(_) => migrated(Output::Rehearsed(Rehearsed::default())),
+        StepId::Rewrite(_) => migrated(Output::Rewritten { files: Vec::new() }),
         StepId::Observe(_) => Done::Observed { values: vec![Observation { check: 0, value: "x".into() }] },
         StepId::Prepare(disk) => {
             let place = DiskPlace { path: format!("/b/{disk}"), format: DiskFormat::Raw };
             migrated(Output::Prepared { place })
         }
-        StepId::Freeze(_) => Done::Frozen,
+        StepId::Freeze(_) => Done::Frozen { stopped: Stopped::Clean, stamp: None },
         StepId::Sync(disk) => migrated(Output::Synced {
             transfer: TransferReport {
                 disk: disk.clone(),
@@ -415,6 +418,40 @@ fn what_a_lost_attempt_had_told_is_the_least_that_is_reported() {
         let transfer = transfers.iter().find(|transfer| StepId::Sync(transfer.disk.clone()) == step).unwrap();
         assert_eq!(transfer.bytes_on_wire, reported);
     }
+}
+
+/// Fails the same sync again and again, each time with what `told` says that was done; how often until the end.
+fn fails_until_the_end(code: Code, told: impl Fn(u64) -> u64) -> u64 {
+    let (mut state, _) = straight(|state| {
+        state.due().iter().any(|effect| matches!(effect, Effect::Await { step: StepId::Sync(_), .. }))
+    });
+    let step = state.steps.iter().find(|step| step.in_flight()).unwrap().id.clone();
+    let entry = |fact| Entry { at: OffsetDateTime::UNIX_EPOCH, fact };
+    for attempt in 1.. {
+        let epoch = state.step(&step).unwrap().epoch;
+        let spent = Some(TransferProgress { bytes_done: told(attempt), ..Default::default() });
+        let failure = Failure::later(code, "so", "wait");
+        state = state.next(&entry(Fact::StepFailed { step: step.clone(), epoch, failure, spent })).unwrap();
+        if !matches!(state.stage, Stage::Forward { .. }) {
+            return attempt;
+        }
+        let epoch = epoch.next();
+        state = state.next(&entry(Fact::StepIssued { step: step.clone(), epoch })).unwrap();
+        let worker = "w".parse().unwrap();
+        state = state.next(&entry(Fact::StepLeased { step: step.clone(), epoch, worker })).unwrap();
+    }
+    unreachable!("the number of attempts is bounded")
+}
+
+#[test]
+fn only_attempts_that_bring_nothing_count_and_all_are_bounded() {
+    assert_eq!(fails_until_the_end(Code::Unreachable, |_| 0), u64::from(STEP_ATTEMPTS_MAX));
+    assert_eq!(
+        fails_until_the_end(Code::Unreachable, |attempt| attempt.min(3)),
+        u64::from(STEP_ATTEMPTS_MAX) + 2
+    );
+    assert_eq!(fails_until_the_end(Code::LeaseLost, |attempt| attempt), STEP_ISSUES_MAX);
+    assert_eq!(fails_until_the_end(Code::HandedBack, |_| 0), STEP_ISSUES_MAX);
 }
 
 #[test]

@@ -8,8 +8,13 @@ PACKAGES_LAB=(
     libvirt-daemon-system libvirt-clients qemu-system-x86 qemu-utils tini dnsmasq-base
     libguestfs-tools virt-v2v linux-image-amd64 busybox-static cpio supermin
     rabbitmq-server amqp-tools nginx-light openssh-server openssh-client openssl
-    debootstrap fdisk e2fsprogs attr acl rsync jq curl libnbd-bin
+    debootstrap fdisk e2fsprogs xfsprogs btrfs-progs attr acl rsync jq curl libnbd-bin
     iproute2 iptables nftables procps util-linux git ca-certificates
+)
+# What deploy/bench makes its disks with, and whom it measures the viaduct against.
+PACKAGES_BENCH=(
+    debootstrap fdisk e2fsprogs zerofree openssl qemu-utils libnbd-bin openssh-server openssh-client rsync
+    netcat-openbsd zstd iproute2 procps util-linux python3
 )
 
 packages() {
@@ -17,8 +22,9 @@ packages() {
     case $1 in
         build) wanted=("${PACKAGES_BUILD[@]}") ;;
         lab) wanted=("${PACKAGES_LAB[@]}") ;;
+        bench) wanted=("${PACKAGES_BUILD[@]}" "${PACKAGES_BENCH[@]}") ;;
         all) wanted=("${PACKAGES_BUILD[@]}" "${PACKAGES_LAB[@]}") ;;
-        *) die "'$1' is not a set of packages" "expected build, lab or nothing" "deploy/lab/lab packages [build|lab]" ;;
+        *) die "'$1' is not a set of packages" "expected build, lab, bench or nothing" "deploy/lab/lab packages [build|lab|bench]" ;;
     esac
     policy_withdraw
     mapfile -t missing < <(packages_missing "${wanted[@]}")

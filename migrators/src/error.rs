@@ -36,7 +36,7 @@ pub enum Error {
     LeaseLost { secs: u64 },
     #[error("the lease was granted too late: the task had been given back")]
     GivenBack,
-    #[error("the worker shuts down")]
+    #[error("the worker was told to shut down and gives the task back")]
     Draining,
     #[error("a migrator panicked: {0}")]
     Panicked(String),
@@ -77,8 +77,9 @@ impl Error {
                 self.to_string(),
                 "nothing, it is tried again; if it happens often, check the network between worker and bus",
             ),
+            // Nothing has gone wrong, so this is no attempt that failed.
             Self::GivenBack | Self::Draining => {
-                Failure::later(Code::LeaseLost, self.to_string(), "nothing: another worker takes the task")
+                Failure::later(Code::HandedBack, self.to_string(), "nothing: another worker takes the task")
             }
         }
     }

@@ -4,6 +4,7 @@
 pub mod fish;
 pub mod fstab;
 pub mod session;
+pub mod space;
 pub mod tree;
 pub mod work;
 
@@ -12,6 +13,7 @@ use fluidcloud_proto::ids::Epoch;
 
 pub use fish::Fish;
 pub use session::{Drive, Session};
+pub use space::Space;
 pub use tree::{Family, Guest};
 pub use work::Work;
 
@@ -22,9 +24,9 @@ pub enum Error {
     #[error("`{command}` in the appliance at {host}: {said}")]
     Fish { host: String, command: String, said: String },
     #[error("the appliance at {host} does not start: {said}")]
-    NoAppliance { host: String, said: String },
+    NoAppliance { host: String, status: Option<i32>, said: String },
     #[error("the appliance at {host} ended in the middle: {said}")]
-    Died { host: String, said: String },
+    Died { host: String, status: Option<i32>, said: String },
     #[error("`{command}` in the appliance at {host} took longer than {secs} s")]
     TimedOut { host: String, command: String, secs: u64 },
     #[error("{path} in the guest has {bytes} bytes, more than the {max} that are read")]
@@ -35,7 +37,7 @@ pub enum Error {
     NoFileSystem { disk: String },
     #[error("the guest on disk {disk} cannot be worked on: {why}")]
     Unsupported { disk: String, why: String, remedy: String },
-    #[error("disk {disk} is worked on under epoch {held} already; this is epoch {ours}")]
+    #[error("disk {disk} is worked on already, under epoch {held}, and this is epoch {ours}")]
     Fenced { disk: String, held: String, ours: Epoch },
     #[error("disk {disk} is held at {host} by a process that does not end")]
     Held { disk: String, host: String },
@@ -47,6 +49,12 @@ pub enum Error {
     },
     #[error("the task names no disk")]
     NoDisk,
+    #[error("the task folds disk {disk}, which is not among its disks")]
+    NotGiven { disk: String },
+    #[error(
+        "the disks of the running guest cannot be looked at: `{command}` in the appliance at {host}: {said}"
+    )]
+    Unsettled { host: String, command: String, said: String },
 }
 
 impl Error {
@@ -55,6 +63,7 @@ impl Error {
             Self::Site(error) => error.retryable(),
             // A killed appliance may live the next time; what it says by itself is the same each time.
             Self::Died { .. } | Self::TimedOut { .. } | Self::Held { .. } | Self::NoAppliance { .. } => true,
+            Self::Unsettled { .. } => true,
             Self::Fish { .. }
             | Self::TooLarge { .. }
             | Self::NoSystem { .. }
@@ -62,7 +71,8 @@ impl Error {
             | Self::Unsupported { .. }
             | Self::Fenced { .. }
             | Self::Record { .. }
-            | Self::NoDisk => false,
+            | Self::NoDisk
+            | Self::NotGiven { .. } => false,
         }
     }
 
@@ -94,6 +104,13 @@ impl Error {
                 (Code::Internal, "remove the `.work-*` files beside the disk and try again")
             }
             Self::NoDisk => (Code::Internal, "report it: a task must name the root disk first"),
+            Self::NotGiven { .. } => {
+                (Code::Internal, "report it: a task must name every disk that it is about")
+            }
+            Self::Unsettled { .. } => (
+                Code::Provider,
+                "nothing at first, it is tried again, as a guest may change what is read just then; if it fails each time, check the guest's file systems",
+            ),
         };
         let make = if self.retryable() { Failure::later } else { Failure::never };
         make(code, crate::error::chain(self), remedy)

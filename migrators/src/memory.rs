@@ -3,6 +3,7 @@
 //! that does not hold one is left as it is.
 
 pub mod disk;
+mod guest;
 #[cfg(test)]
 mod tests;
 
@@ -14,7 +15,8 @@ use fluidcloud_proto::ids::{Epoch, ProviderId, RelocationId};
 use fluidcloud_proto::plan::{MigratorKind, StepId};
 use fluidcloud_proto::progress::{TransferProgress, TransferReport};
 use fluidcloud_proto::task::{
-    AdaptGuest, FoldVolume, Folded, GuestDisk, Output, PrepareDisk, RewriteConfig, SyncDisk, Task, Work,
+    AdaptGuest, FoldVolume, Folding, GuestDisk, Output, PrepareDisk, RehearseGuest, RewriteConfig, SyncDisk,
+    Task, Work,
 };
 use fluidcloud_proto::topology::DiskPlace;
 use fluidcloud_providers::memory::MemoryProvider;
@@ -22,8 +24,6 @@ use fluidcloud_providers::{DiskOrder, Provider};
 
 use crate::error::Error;
 use crate::migrator::{Context, Migrator, name_of};
-use crate::rewrite::{self as rewriting, rules};
-use crate::volume::fold;
 use disk::Files;
 
 /// Bytes copied between two await points, so that a copy can be interrupted.
@@ -66,9 +66,7 @@ impl Migrator for MemoryMigrator {
             (MigratorKind::Image, Work::SyncDisk(order)) => {
                 self.sync(cloud, task.key.epoch, order, context).await
             }
-            (MigratorKind::Rewrite, Work::RehearseRewrite(order)) => {
-                rewrite(cloud, order).map(|(_, done)| done)
-            }
+            (MigratorKind::Rewrite, Work::RehearseGuest(order)) => rehearse(cloud, order),
             (MigratorKind::Image, Work::AdaptGuest(order)) => {
                 self.guest_work(cloud, task, root_of(&order.disks)?, || adapt(cloud, order)).await
             }
@@ -165,11 +163,7 @@ impl MemoryMigrator {
         tokio::task::yield_now().await;
         self.world.fence(root, task.key.epoch)?;
         let before = bytes_of(cloud, root)?;
-        let after = if files.is_empty() { Some(before.clone()) } else { files.write(before.len()) };
-        let after = after.ok_or_else(|| {
-            let (needed, free) = (files.needed_bytes(), before.len() as u64);
-            fold::Error::NoRoom { volume: root.path.clone(), into: "/".to_owned(), needed, free }
-        })?;
+        let after = if files.is_empty() { before.clone() } else { guest::fit(&files, before.len(), root)? };
         if after != before {
             cloud.write_disk(root, 0, &after);
         }
@@ -178,51 +172,37 @@ impl MemoryMigrator {
     }
 }
 
-/// Leaves a file that names the hardware, as a real guest would be changed for it.
 fn adapt(cloud: &MemoryProvider, order: &AdaptGuest) -> Result<(Files, Output), Error> {
-    let mut files = Files::read(&bytes_of(cloud, root_of(&order.disks)?)?);
-    let hardware = format!("{} {}", order.hardware.disk_bus, order.hardware.nic);
-    let changes = if files.is_empty() || files.get(disk::HARDWARE) == Some(&hardware) {
-        Vec::new()
-    } else {
-        files.put(disk::HARDWARE, &hardware);
-        vec![format!("hardware: {hardware}")]
-    };
+    let mut files = files_of(cloud, root_of(&order.disks)?)?;
+    let changes = guest::adapt(&mut files, &order.hardware);
     Ok((files, Output::Adapted { changes }))
 }
 
 fn fold(cloud: &MemoryProvider, order: &FoldVolume) -> Result<(Files, Output), Error> {
-    let volume = Files::read(&bytes_of(cloud, &order.volume.place)?);
-    let mut root = Files::read(&bytes_of(cloud, &order.root.place)?);
-    let prefix = format!("{}/", order.into.trim_end_matches('/'));
-    if root.iter().any(|(path, _)| path.starts_with(&prefix)) {
-        let volume = order.volume.disk.to_string();
-        return Err(fold::Error::NotEmpty { volume, into: order.into.clone() }.into());
-    }
-    for (path, text) in volume.iter() {
-        root.put(&format!("{prefix}{}", path.trim_start_matches('/')), text);
-    }
-    let folded = Folded {
-        into: order.into.clone(),
-        entries: volume.iter().count() as u64,
-        bytes: volume.iter().map(|(_, text)| text.len() as u64).sum(),
-        digest: volume.digest(),
-    };
+    let volume = files_of(cloud, &order.volume.place)?;
+    let mut root = files_of(cloud, &order.root.place)?;
+    let folded = guest::fold(&mut root, &volume, &order.volume.disk, &order.into)?;
     Ok((root, Output::Folded(folded)))
 }
 
 fn rewrite(cloud: &MemoryProvider, order: &RewriteConfig) -> Result<(Files, Output), Error> {
-    let mut files = Files::read(&bytes_of(cloud, root_of(&order.disks)?)?);
-    let mut originals = Vec::new();
-    for file in rules::files(&order.rules) {
-        let text = files.get(&file).ok_or_else(|| rewriting::Error::FileMissing { file: file.clone() })?;
-        originals.push((file.clone(), text.clone().into_bytes()));
-    }
-    let rewritten = rules::apply(&order.rules, &originals)?;
-    for file in &rewritten {
-        files.put(&file.path, &file.after);
-    }
-    Ok((files, Output::Rewritten { files: rewritten.iter().map(rules::Rewritten::to_diff).collect() }))
+    let mut files = files_of(cloud, root_of(&order.disks)?)?;
+    let diffs = guest::rewrite(&mut files, &order.rules)?;
+    Ok((files, Output::Rewritten { files: diffs }))
+}
+
+fn rehearse(cloud: &MemoryProvider, order: &RehearseGuest) -> Result<Output, Error> {
+    let root = root_of(&order.disks)?;
+    let volume = |fold: &Folding| {
+        let disk = order.disks.iter().find(|disk| disk.disk == fold.volume);
+        let disk = disk.ok_or_else(|| crate::guest::Error::NotGiven { disk: fold.volume.to_string() })?;
+        files_of(cloud, &disk.place)
+    };
+    let volumes = order.folds.iter().map(volume).collect::<Result<Vec<_>, Error>>()?;
+    let mut files = files_of(cloud, root)?;
+    let done = guest::rehearse(&mut files, &volumes, order)?;
+    guest::fit(&files, bytes_of(cloud, root)?.len(), root)?;
+    Ok(Output::Rehearsed(done))
 }
 
 impl World {
@@ -250,6 +230,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 fn root_of(disks: &[GuestDisk]) -> Result<&DiskPlace, Error> {
     Ok(&disks.first().ok_or(crate::guest::Error::NoDisk)?.place)
+}
+
+fn files_of(cloud: &MemoryProvider, place: &DiskPlace) -> Result<Files, Error> {
+    Ok(Files::read(&bytes_of(cloud, place)?))
 }
 
 fn bytes_of(cloud: &MemoryProvider, place: &DiskPlace) -> Result<Vec<u8>, Error> {

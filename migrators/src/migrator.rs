@@ -96,7 +96,7 @@ pub(crate) fn name_of(work: &Work) -> &'static str {
         Work::SyncDisk(_) => "sync_disk",
         Work::AdaptGuest(_) => "adapt_guest",
         Work::FoldVolume(_) => "fold_volume",
-        Work::RehearseRewrite(_) => "rehearse_rewrite",
+        Work::RehearseGuest(_) => "rehearse_guest",
         Work::RewriteConfig(_) => "rewrite_config",
     }
 }

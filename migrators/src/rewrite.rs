@@ -1,7 +1,8 @@
-//! The migrator of kind `rewrite`: regular expressions on files inside the guest. At the target on the copied disks;
-//! before that, as a rehearsal, read-only on the disks of the running guest at the source.
+//! The migrator of kind `rewrite`: regular expressions on files inside the guest, at the target on the copied disks. Before
+//! that, at the source, it rehearses all that is to be done inside the guest.
 
 pub mod diff;
+mod mask;
 pub mod rules;
 
 use std::sync::Arc;
@@ -10,11 +11,13 @@ use async_trait::async_trait;
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::Epoch;
 use fluidcloud_proto::plan::MigratorKind;
+use fluidcloud_proto::request::RewriteRule;
 use fluidcloud_proto::task::{FileDiff, Output, RewriteConfig, Task, Work};
 use fluidcloud_providers::{Registry, Site};
 
 use crate::guest::{self, Drive, Guest, Session};
 use crate::migrator::{Context, Migrator, name_of, site_of};
+use crate::rehearse::rehearse;
 use rules::Rewritten;
 
 #[derive(Debug, thiserror::Error)]
@@ -79,12 +82,14 @@ impl Migrator for RewriteMigrator {
     }
 
     async fn perform(&self, task: &Task, _context: &Context) -> Result<Output, crate::Error> {
-        let files = match &task.work {
-            Work::RehearseRewrite(order) => rehearse(&self.site(task)?, order).await?,
-            Work::RewriteConfig(order) => rewrite(&self.site(task)?, order, task.key.epoch).await?,
-            other => return Err(crate::Error::WrongWork { kind: self.kind(), work: name_of(other) }),
-        };
-        Ok(Output::Rewritten { files })
+        match &task.work {
+            Work::RehearseGuest(order) => Ok(Output::Rehearsed(rehearse(&self.site(task)?, order).await?)),
+            Work::RewriteConfig(order) => {
+                let files = rewrite(&self.site(task)?, order, task.key.epoch).await?;
+                Ok(Output::Rewritten { files })
+            }
+            other => Err(crate::Error::WrongWork { kind: self.kind(), work: name_of(other) }),
+        }
     }
 
     async fn halt(&self, task: &Task) -> Result<(), crate::Error> {
@@ -93,19 +98,6 @@ impl Migrator for RewriteMigrator {
             _ => Ok(()),
         }
     }
-}
-
-/// What the rules would do, as diffs. Changes nothing; the guest may run.
-pub async fn rehearse(site: &Arc<dyn Site>, order: &RewriteConfig) -> Result<Vec<FileDiff>, crate::Error> {
-    // What is wrong with a rule alone needs no guest to be found.
-    rules::compile(&order.rules)?;
-    if order.rules.is_empty() {
-        return Ok(Vec::new());
-    }
-    let mut session = Session::look(site, &drives(order)).await?;
-    Guest::mount(&mut session, &order.disks).await?;
-    let rewritten = rewritten(&mut session, order).await?;
-    Ok(rewritten.iter().map(Rewritten::to_diff).collect())
 }
 
 async fn rewrite(
@@ -123,7 +115,7 @@ async fn rewrite(
     }
     let mut session = work.open().await?;
     Guest::mount(&mut session, &order.disks).await?;
-    let rewritten = rewritten(&mut session, order).await?;
+    let rewritten = rewritten(&mut session, &order.rules).await?;
     for file in rewritten.iter().filter(|file| file.before != file.after) {
         session.write(&file.path, file.after.as_bytes()).await?;
     }
@@ -132,15 +124,19 @@ async fn rewrite(
     Ok(diffs)
 }
 
-async fn rewritten(session: &mut Session, order: &RewriteConfig) -> Result<Vec<Rewritten>, crate::Error> {
-    let files = rules::files(&order.rules);
+/// What the rules make of the files of the mounted guest; nothing is written.
+pub(crate) async fn rewritten(
+    session: &mut Session,
+    rules: &[RewriteRule],
+) -> Result<Vec<Rewritten>, crate::Error> {
+    let files = rules::files(rules);
     let contents = session.read_all(&files).await?;
     let mut originals = Vec::new();
     for (file, content) in files.into_iter().zip(contents) {
         let content = content.ok_or_else(|| Error::FileMissing { file: file.clone() })?;
         originals.push((file, content));
     }
-    Ok(rules::apply(&order.rules, &originals)?)
+    Ok(rules::apply(rules, &originals)?)
 }
 
 fn work(site: &Arc<dyn Site>, order: &RewriteConfig, epoch: Epoch) -> Result<guest::Work, guest::Error> {

@@ -43,6 +43,8 @@ pub enum Code {
     GuestUnsupported,
     CheckFailed,
     LeaseLost,
+    /// The worker that held the task goes away in an orderly way; nothing is wrong with the task.
+    HandedBack,
     Fenced,
     Canceled,
     PastNoReturn,

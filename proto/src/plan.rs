@@ -29,7 +29,7 @@ pub struct PlannedStep {
 pub enum StepId {
     /// Target has the name free and the room. Undo: release.
     Reserve,
-    /// The rewrite rules tried on the running source, read-only.
+    /// What later steps change inside the guest, tried on the running source, read-only.
     Rehearse(ComponentName),
     /// Remembers what the service answers, to compare at the target.
     Observe(ComponentName),

@@ -46,7 +46,7 @@ pub enum Work {
     SyncDisk(SyncDisk),
     AdaptGuest(AdaptGuest),
     FoldVolume(FoldVolume),
-    RehearseRewrite(RewriteConfig),
+    RehearseGuest(RehearseGuest),
     RewriteConfig(RewriteConfig),
 }
 
@@ -70,6 +70,32 @@ pub struct SyncDisk {
     pub from: DiskPlace,
     pub to: DiskPlace,
     pub transport: Transport,
+}
+
+/// Try at the source, while the guest runs and on throw-away overlays, whatever the later steps would refuse inside
+/// it: what cannot be adapted, folded or rewritten must be known before the source stops. Changes nothing.
+/// Answer: [`Output::Rehearsed`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct RehearseGuest {
+    /// Root first, then in guest order. `staging` says which will only be staged at the target.
+    pub disks: Vec<GuestDisk>,
+    pub adapt: Option<Adaptation>,
+    /// In the order in which they will be folded.
+    pub folds: Vec<Folding>,
+    pub rules: Vec<RewriteRule>,
+}
+
+/// What the guest has to be made fit for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Adaptation {
+    pub nics: Vec<Nic>,
+    pub hardware: Hardware,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Folding {
+    pub volume: DiskId,
+    pub into: String,
 }
 
 /// Let the guest on `disks` boot on the site's hardware. Answer: [`Output::Adapted`].
@@ -112,8 +138,7 @@ pub struct FoldVolume {
     pub into: String,
 }
 
-/// Apply the rules in order to files of the guest. As a rehearsal it changes nothing, runs at the source while
-/// the guest runs, and only shows the diff. Answer: [`Output::Rewritten`].
+/// Apply the rules in order to files of the guest. Answer: [`Output::Rewritten`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct RewriteConfig {
     pub disks: Vec<GuestDisk>,
@@ -137,6 +162,7 @@ pub enum Output {
     Rewritten {
         files: Vec<FileDiff>,
     },
+    Rehearsed(Rehearsed),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -146,6 +172,16 @@ pub struct Folded {
     pub bytes: u64,
     /// Digest over every path with its content, owner, mode, links, xattrs and ACLs; equal on volume and copy.
     pub digest: String,
+}
+
+/// What the later steps will do inside the guest.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Rehearsed {
+    /// What will be changed to let it boot, one line each.
+    pub changes: Vec<String>,
+    /// Bytes that each fold will add to the instance's own file system, in the order of the folds.
+    pub folded_bytes: Vec<u64>,
+    pub files: Vec<FileDiff>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

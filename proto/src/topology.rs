@@ -38,6 +38,9 @@ pub struct Link {
 pub struct Instance {
     pub name: InstanceName,
     pub power: Power,
+    /// Starts with its host.
+    #[serde(default)]
+    pub autostart: bool,
     pub machine: String,
     pub firmware: Firmware,
     pub vcpus: u32,

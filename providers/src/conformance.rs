@@ -87,6 +87,7 @@ pub(crate) async fn instance_order(provider: &dyn Provider, relocation: Relocati
         firmware: Firmware::Bios,
         disks,
         nics: vec![Nic { mac, model: "other".into(), network: "elsewhere".into() }],
+        autostart: true,
         note: "from <elsewhere> & \"back\"".into(),
     }
 }

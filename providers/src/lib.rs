@@ -12,6 +12,6 @@ pub mod site;
 
 pub use config::{Accel, ProviderConfig, SiteConfig, SshConfig};
 pub use error::Error;
-pub use provider::{DiskOrder, InstanceOrder, Made, Provider, Reservation};
+pub use provider::{DiskOrder, InstanceOrder, Made, Provider, Reservation, Stopped};
 pub use registry::Registry;
 pub use site::{Command, Line, Running, Site};

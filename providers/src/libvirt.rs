@@ -27,7 +27,7 @@ use fluidcloud_proto::topology::{DiskPlace, Instance, Power};
 
 use crate::config::{Accel, ProviderConfig};
 use crate::error::Error;
-use crate::provider::{DiskOrder, InstanceOrder, Made, Provider, Reservation};
+use crate::provider::{DiskOrder, InstanceOrder, Made, Provider, Reservation, Stopped};
 use crate::site::{self, Site};
 use connection::Connection;
 
@@ -108,8 +108,12 @@ impl Provider for LibvirtProvider {
         self.turn_on(instance).await
     }
 
-    async fn stop(&self, instance: &InstanceName, grace: Duration) -> Result<(), Error> {
+    async fn stop(&self, instance: &InstanceName, grace: Duration) -> Result<Stopped, Error> {
         self.turn_off(instance, grace).await
+    }
+
+    async fn disks_stamp(&self, instance: &InstanceName) -> Result<Option<String>, Error> {
+        self.stamp(instance).await
     }
 
     async fn keep_source(
@@ -119,6 +123,10 @@ impl Provider for LibvirtProvider {
         note: &str,
     ) -> Result<(), Error> {
         self.keep(instance, relocation, note).await
+    }
+
+    async fn is_kept(&self, instance: &InstanceName, relocation: RelocationId) -> Result<bool, Error> {
+        self.is_marked(instance, relocation).await
     }
 
     async fn release_source(&self, instance: &InstanceName, relocation: RelocationId) -> Result<(), Error> {
@@ -147,11 +155,11 @@ impl Provider for LibvirtProvider {
 
     async fn settle(&self, relocation: RelocationId) -> Result<(), Error> {
         let (made, kept_disks) = self.marked(relocation).await?;
-        self.remove_scraps(relocation, &kept_disks).await?;
+        // First what matters should the rest fail.
         for instance in made {
-            self.with_domain(&instance, "let start by itself", |domain| domain.set_autostart(true)).await?;
+            self.let_start_by_itself(&instance).await?;
         }
-        Ok(())
+        self.remove_scraps(relocation, &kept_disks).await
     }
 
     async fn addresses(&self, instance: &InstanceName) -> Result<Vec<IpAddr>, Error> {

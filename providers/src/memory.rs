@@ -14,6 +14,7 @@ use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{DiskPlace, Power};
 
 use crate::error::Error;
+use crate::provider::Stopped;
 
 pub use build::{Builder, Guest};
 pub use faults::{Call, Op};
@@ -112,12 +113,25 @@ impl MemoryProvider {
             let mut cloud = lock(&self.cloud);
             let Some(it) = cloud.instances.get_mut(instance) else { return };
             it.power = power;
+            it.stopped = Stopped::Unknown;
             it.macs()
         };
         if power == Power::Running {
             self.witness.started(&self.id, instance, &macs);
         } else {
             self.witness.stopped(&self.id, instance, &macs);
+        }
+    }
+
+    /// The host loses power and comes back: what starts by itself runs then, and nothing else.
+    pub fn reboot(&self) {
+        let all: Vec<(InstanceName, Power)> = {
+            let cloud = lock(&self.cloud);
+            let power = |autostart| if autostart { Power::Running } else { Power::Stopped };
+            cloud.instances.iter().map(|(name, it)| (name.clone(), power(it.autostart))).collect()
+        };
+        for (instance, power) in all {
+            self.set_power(&instance, power);
         }
     }
 

@@ -9,6 +9,7 @@ use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{DiskPlace, Firmware, Instance, Nic, Power};
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 use crate::site::Site;
@@ -50,17 +51,25 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Starts it if it does not run.
     async fn start(&self, instance: &InstanceName) -> Result<(), Error>;
 
-    /// Asks the guest to shut down; after `grace` it is forced off. Returns when it is off.
-    async fn stop(&self, instance: &InstanceName, grace: Duration) -> Result<(), Error>;
+    /// Asks the guest to shut down; after `grace` it is forced off. Returns when it is off, and how it went off, also
+    /// when that was before this call.
+    async fn stop(&self, instance: &InstanceName, grace: Duration) -> Result<Stopped, Error>;
 
-    /// Marks a stopped source as moved away by this relocation: it stays, it does not start by itself, and a person
-    /// who looks at it sees where it went. `release_source` takes the mark back.
+    /// Differs once a disk of the instance was written to. `None`: the provider cannot tell.
+    async fn disks_stamp(&self, instance: &InstanceName) -> Result<Option<String>, Error>;
+
+    /// Marks a source that this relocation moves: it stays, it does not start by itself any more, and a person who
+    /// looks at it reads the note. Again with another note, the note is replaced. `release_source` takes the mark
+    /// back and lets it start by itself as it did before.
     async fn keep_source(
         &self,
         instance: &InstanceName,
         relocation: RelocationId,
         note: &str,
     ) -> Result<(), Error>;
+
+    /// Whether it has this relocation's mark.
+    async fn is_kept(&self, instance: &InstanceName, relocation: RelocationId) -> Result<bool, Error>;
 
     async fn release_source(&self, instance: &InstanceName, relocation: RelocationId) -> Result<(), Error>;
 
@@ -80,7 +89,8 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Removes an instance made for this relocation (stopping it), not its disks; one that is not there is no error.
     async fn delete_instance(&self, relocation: RelocationId, instance: &InstanceName) -> Result<(), Error>;
 
-    /// After commit: removes what only the move needed beside the disks in use (journals, overlays, locks).
+    /// After commit: lets what was made start by itself if it was ordered so, and removes what only the move needed
+    /// beside the disks in use (journals, overlays, locks).
     async fn settle(&self, relocation: RelocationId) -> Result<(), Error>;
 
     /// Addresses the provider knows of a running instance; empty when none is known yet.
@@ -88,6 +98,18 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
 
     /// Everything that carries the tag of this relocation, whatever step made it.
     async fn made_for(&self, relocation: RelocationId) -> Result<Vec<Made>, Error>;
+}
+
+/// How an instance went off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stopped {
+    /// The guest shut down by itself: its disks hold all that it wrote.
+    Clean,
+    /// Forced off, or crashed: what it had not yet written to its disks is lost.
+    Forced,
+    /// It was off, and its provider does not know how that came, such as after its host lost power.
+    Unknown,
 }
 
 /// What must be free before anything is made.
@@ -122,6 +144,8 @@ pub struct InstanceOrder {
     pub disks: Vec<(DiskId, DiskPlace)>,
     /// Addresses of the hardware are kept; model and network are the target's.
     pub nics: Vec<Nic>,
+    /// Whether it is to start with its host, once the relocation has settled.
+    pub autostart: bool,
     /// Shown to who looks at the instance: where it came from.
     pub note: String,
 }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use daemon::Daemon;
 use fluidcloud_proto::ids::{InstanceName, RelocationId};
 use fluidcloud_proto::task::Hardware;
-use fluidcloud_proto::topology::{DiskFormat, DiskPlace, Power, Severity};
+use fluidcloud_proto::topology::{DiskFormat, DiskPlace, Instance, Power, Severity};
 use fluidcloud_providers::conformance::{self, Fixture};
 use fluidcloud_providers::libvirt::LibvirtProvider;
 use fluidcloud_providers::{Error, Provider, ProviderConfig};
@@ -190,4 +190,23 @@ async fn a_pool_or_network_that_is_not_there_is_named() {
     };
     let unwired = unwired.reserve(&order).await.unwrap_err();
     assert!(unwired.to_string().contains("`unwired`"), "{unwired}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_it_has_only_until_it_stops_is_critical() {
+    let Some(real) = Real::start(pc()) else { return };
+    let (provider, guest): (_, InstanceName) = (real.open(), "guest".parse().unwrap());
+    real.make_foreign(&guest, false).await;
+    provider.start(&guest).await.unwrap();
+    let critical = |instance: &Instance| -> Vec<String> {
+        let concerns = instance.concerns.iter().filter(|concern| concern.severity == Severity::Critical);
+        concerns.map(|concern| concern.message.clone()).collect()
+    };
+    assert_eq!(critical(&provider.inspect(&guest).await.unwrap()), [] as [&str; 0]);
+    let disk = real.daemon.pool().join("more.raw");
+    let disk = disk.to_str().unwrap();
+    tool("truncate", &["-s", "1M", disk]);
+    real.daemon.must(&["attach-disk", "guest", disk, "sdz", "--targetbus", "usb", "--live"]);
+    let told = critical(&provider.inspect(&guest).await.unwrap());
+    assert!(told.len() == 1 && told[0].contains(&format!("disk sdz ({disk})")), "{told:?}");
 }

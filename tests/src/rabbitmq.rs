@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use uuid::Uuid;
 
+use crate::process::dies_with_us;
 use crate::wait;
 
 /// A node that has not opened its port by then will not.
@@ -145,9 +146,8 @@ impl RabbitMq {
         let dir = self.dir.path();
         let output =
             File::options().create(true).append(true).open(dir.join("output.log")).expect("a log file");
-        let mut command = Command::new("setpriv");
+        let mut command = dies_with_us(program);
         command
-            .args(["--pdeathsig", "KILL", program])
             .args(args)
             .current_dir(dir)
             .env_clear()

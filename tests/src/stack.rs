@@ -12,6 +12,7 @@ use tempfile::TempDir;
 
 use crate::cli::{self, Said};
 use crate::lab::Lab;
+use crate::process::dies_with_us;
 use crate::wait;
 
 /// A daemon answers within this after its start.
@@ -72,7 +73,7 @@ impl Stack {
     /// Starts a daemon, or starts it again.
     pub fn start(&mut self, name: &str, args: &[&str]) {
         let log = File::options().create(true).append(true).open(self.log_path(name)).expect("a log file");
-        let mut command = self.command(args);
+        let mut command = self.command(dies_with_us(cli::fluidcloud()), args);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a handle")).stderr(log);
         let child = command.spawn().expect("fluidcloud starts");
         self.daemons.insert(name.to_owned(), child);
@@ -96,8 +97,7 @@ impl Stack {
         });
     }
 
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(cli::fluidcloud());
+    fn command(&self, mut command: Command, args: &[&str]) -> Command {
         command
             .args(args)
             .env("FLUIDCLOUD_CONFIG", self.dir.path().join("fluidcloud.yaml"))
@@ -107,7 +107,7 @@ impl Stack {
     }
 
     pub fn cli(&self, args: &[&str]) -> Said {
-        Said::of(&mut self.command(args))
+        Said::of(&mut self.command(Command::new(cli::fluidcloud()), args))
     }
 
     /// Writes a request file and returns its path.

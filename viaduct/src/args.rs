@@ -59,6 +59,10 @@ pub struct ReceiveArgs {
     /// Where the disk goes: file:PATH, qcow2:PATH, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH
     #[arg(long)]
     pub to: Disk,
+    /// A disk at this site from which blocks may be copied instead of being sent: a base image, another disk of the same
+    /// service, an earlier state; may be repeated
+    #[arg(long)]
+    pub have: Vec<Disk>,
     /// Our key pair
     #[arg(long, required_unless_present = "stdio")]
     pub identity: Option<PathBuf>,
@@ -113,9 +117,16 @@ pub struct SendArgs {
     /// ssh: an option for the far receiver, as --remote-arg=--epoch=7; may be repeated
     #[arg(long = "remote-arg", allow_hyphen_values = true)]
     pub remote_args: Vec<String>,
-    /// Parallel connections
-    #[arg(long, default_value_t = viaduct::limits::STREAMS_DEFAULT)]
-    pub streams: u16,
+    /// nbd: the dirty bitmap that tells what has changed; what has not is not read if the receiver has it
+    #[arg(long)]
+    pub bitmap: Option<String>,
+    /// The digest of the transfer since which the bitmap counts; without it any that came to its end is believed to be the
+    /// one
+    #[arg(long, requires = "bitmap")]
+    pub since: Option<String>,
+    /// Parallel connections [default: chosen from the line]
+    #[arg(long)]
+    pub streams: Option<u16>,
     /// At most so many bytes per second on the wire; K, M and G are understood
     #[arg(long, value_parser = bytes)]
     pub rate: Option<u64>,
@@ -127,6 +138,9 @@ pub struct SendArgs {
     /// Bytes per block, a power of two; both ends' digests depend on it [default: 1 MiB, larger beyond 2 TiB]
     #[arg(long, value_parser = bytes)]
     pub block_size: Option<u64>,
+    /// Read the free space of file systems too, instead of leaving it as zeros
+    #[arg(long)]
+    pub whole: bool,
     /// Go on trying to reach the receiver for so long
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=86400))]
     pub retry_secs: u64,
@@ -142,6 +156,9 @@ pub struct DigestArgs {
     /// Look at the first so many bytes only, where the target is larger than its source
     #[arg(long, value_parser = bytes)]
     pub size: Option<u64>,
+    /// Take the free space of file systems for zeros, as send does without --whole
+    #[arg(long, conflicts_with = "size")]
+    pub live: bool,
 }
 
 #[derive(Debug, Args)]

@@ -88,6 +88,14 @@ impl Geometry {
     }
 }
 
+/// A disk takes at most this much of the receiver's places.
+pub const PLACES_BYTES: u64 = 1 << 48;
+
+/// Where the receiver's other disks begin in its places; its target begins at 0.
+pub fn place_of_disk(number: usize) -> u64 {
+    (number as u64 + 1) * PLACES_BYTES
+}
+
 /// Whether every byte is zero.
 pub fn is_zero(bytes: &[u8]) -> bool {
     // Comparing a slice with itself shifted by one word is a memcmp, which is as fast as memory.

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use viaduct::blocks::Geometry;
 use viaduct::{
-    Connector, Error, Event, HostKey, Identity, Listener, ReceiveOptions, SendOptions, Source, SshConnector,
-    SshDestination, SshOptions, StdioListener, TlsConnector, TlsListener, journal_dir, open_source, root_of,
+    Connector, Digest, Error, Event, HostKey, Identity, Listener, LiveSource, ReceiveOptions, SendOptions,
+    Source, SshConnector, SshDestination, SshOptions, StdioListener, TlsConnector, TlsListener, journal_dir,
+    open_source, root_of,
 };
 
 /// How long an older far end may take to notice that its connection is gone.
@@ -31,6 +32,7 @@ pub async fn receive(args: ReceiveArgs, report: &Report) -> Result<(), Error> {
     };
     let options = ReceiveOptions {
         journal: args.journal,
+        have: args.have,
         epoch: args.epoch,
         idle: secs(args.idle_secs),
         verify_target: args.verify_target,
@@ -46,11 +48,18 @@ pub async fn receive(args: ReceiveArgs, report: &Report) -> Result<(), Error> {
 
 pub async fn send(args: SendArgs, report: &Report) -> Result<(), Error> {
     let connector = connector(&args)?;
+    let since = args.since.as_ref().map(|root| {
+        Digest::parse(root)
+            .ok_or_else(|| usage(root, "it is no digest", "take it from the report: blake3:..."))
+    });
     let options = SendOptions {
+        bitmap: args.bitmap,
+        since: since.transpose()?,
         streams: args.streams,
         rate: args.rate,
         block_bytes: args.block_size.map(block_bytes).transpose()?,
         retry: secs(args.retry_secs),
+        whole: args.whole,
         ..SendOptions::new(args.from)
     };
     let summary = viaduct::send(&options, &*connector, &|event| report.event(event)).await?;
@@ -110,7 +119,10 @@ fn ssh_options(args: &SendArgs) -> Result<SshOptions, Error> {
 }
 
 pub async fn digest(args: &DigestArgs) -> Result<(), Error> {
-    let source: Arc<dyn Source> = open_source(&args.from).await?.into();
+    let mut source: Arc<dyn Source> = open_source(&args.from).await?.into();
+    if args.live {
+        source = Arc::new(LiveSource::open(source).await?);
+    }
     let size = args.size.unwrap_or(source.size());
     if size > source.size() {
         return Err(usage(&format!("size {size}"), "the disk is smaller", "leave --size away"));
@@ -119,7 +131,9 @@ pub async fn digest(args: &DigestArgs) -> Result<(), Error> {
         Some(bytes) => Geometry::new(size, block_bytes(bytes)?)?,
         None => Geometry::for_size(size)?,
     };
-    println!("{}", root_of(source, geometry).await?);
+    let root = root_of(source.clone(), geometry).await?;
+    source.check_unchanged().await?;
+    println!("{root}");
     Ok(())
 }
 

@@ -17,6 +17,9 @@ impl Digest {
         Digest(*blake3::hash(bytes).as_bytes())
     }
 
+    /// What no content has: "nothing but zeros" in lists of grains, and "empty" in tables.
+    pub const NONE: Digest = Digest([0; 32]);
+
     pub fn parse(text: &str) -> Option<Digest> {
         let bytes = data_encoding::HEXLOWER.decode(text.strip_prefix("blake3:")?.as_bytes()).ok()?;
         Some(Digest(bytes.try_into().ok()?))

@@ -11,7 +11,7 @@ pub use memory::MemoryDisk;
 pub use uri::{Disk, NbdAddress};
 pub(crate) use uri::{split_port, unescape};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use async_trait::async_trait;
 use std::fmt::Debug;
 use std::ops::Range;
@@ -36,8 +36,28 @@ pub trait Source: Send + Sync + Debug {
     /// Fills `buffer` from `offset`. The range lies within the disk.
     async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
 
+    /// The range will be read soon. Advice only.
+    fn will_read(&self, _range: Range<u64>) {}
+
+    /// Whether [`Source::next_changed`] knows anything.
+    fn tells_changes(&self) -> bool {
+        false
+    }
+
+    /// The first range at or after `from` that may have changed since the state from which the source counts changes;
+    /// `None` if nothing behind it has. A source that does not count answers `from..size`.
+    async fn next_changed(&self, from: u64) -> Result<Option<Range<u64>>> {
+        Ok((from < self.size()).then(|| from..self.size()))
+    }
+
     /// An error if the disk is known to have been written to since it was opened.
     async fn check_unchanged(&self) -> Result<()>;
+
+    /// Whether somebody else was seen to have the disk mounted or open for writing, so that its file systems' maps of
+    /// free space cannot be believed.
+    fn in_use(&self) -> bool {
+        false
+    }
 }
 
 /// A disk that is written.
@@ -50,6 +70,9 @@ pub trait Target: Send + Sync + Debug {
 
     /// Whether the disk, when it was opened, was known to hold nothing but zeros.
     fn began_as_zeros(&self) -> bool;
+
+    /// Fills `buffer` from `offset` with what the disk holds now. The range lies within the announced size.
+    async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
 
     /// Writes all of `bytes` at `offset`. The range lies within the announced size.
     async fn write(&self, offset: u64, bytes: &[u8]) -> Result<()>;
@@ -80,6 +103,18 @@ pub async fn open_source(disk: &Disk) -> Result<Box<dyn Source>> {
         Disk::Nbd(address) => Box::new(nbd::NbdSource::connect(address).await?),
         Disk::Qcow2(path) => Box::new(qcow2::Qcow2Source::open(path).await?),
     })
+}
+
+/// Opens a disk that counts its changes in a bitmap.
+pub async fn open_changes(disk: &Disk, bitmap: &str) -> Result<Box<dyn Source>> {
+    match disk {
+        Disk::Nbd(address) => Ok(Box::new(nbd::NbdSource::connect_changes(address, bitmap).await?)),
+        disk => Err(Error::usage(
+            format!("--bitmap with {disk}"),
+            "only an NBD server tells of a bitmap",
+            "export the disk with its bitmap, as `qemu-nbd --bitmap` does",
+        )),
+    }
 }
 
 /// What the sender announces, from which a target is judged before anything is written.

@@ -62,6 +62,9 @@ pub enum Error {
     #[error("{what} was written to during the copy: {why}")]
     SourceChanged { what: String, why: String },
 
+    #[error("{what} cannot be sent by its bitmap: {why}")]
+    Bitmap { what: String, why: String },
+
     #[error("journal {}: {why}", path.display())]
     Journal { path: PathBuf, why: String },
 
@@ -141,6 +144,7 @@ impl Error {
             Error::NoRoom { .. } => "no-room",
             Error::TargetFull { .. } => "target-full",
             Error::SourceChanged { .. } => "source-changed",
+            Error::Bitmap { .. } => "bitmap",
             Error::Journal { .. } => "journal",
             Error::Fenced { .. } => "fenced",
             Error::TakeoverFailed { .. } => "takeover-failed",
@@ -222,6 +226,9 @@ impl Error {
             Error::TargetFull { .. } => "free space there and start again: what is durable is kept".into(),
             Error::SourceChanged { .. } => {
                 "stop whatever writes to the source, or copy a snapshot of it".into()
+            }
+            Error::Bitmap { .. } => {
+                "copy again without --bitmap: both ends are compared block by block".into()
             }
             Error::Journal { path, .. } => {
                 format!(

@@ -13,18 +13,42 @@ pub const BLOCK_BYTES_MAX: u32 = 8 << 20;
 /// larger disks get larger blocks, up to 16 TiB.
 pub const BLOCKS_MAX: u64 = 2 << 20;
 
+/// What is recognised when it comes again: file systems place their files on borders of 4 KiB, wherever the blocks above
+/// begin.
+pub const GRAIN_BYTES: usize = 4 << 10;
+/// Grains whose place the sender remembers, at 40 bytes each: 2.5 GiB of data that is all different, in 25 MiB. Beyond that
+/// some are forgotten, which costs bytes on the wire and nothing else.
+pub const INDEX_GRAINS_MAX: usize = 640 << 10;
+/// Where the table of what the receiver has is large itself, the index is small: both together stay below 75 MiB.
+pub const INDEX_GRAINS_BESIDE_TABLE: usize = 256 << 10;
+/// Other disks of the receiver that may be copied from.
+pub const SHELF_DISKS_MAX: usize = 8;
+/// What one question about another disk is about.
+pub const ASK_BYTES: u64 = 1 << 20;
+/// How far ahead of its own reading a sender asks what another disk of the receiver holds; never more than half of what
+/// the index remembers.
+pub const ASK_AHEAD_BYTES: u64 = 2 << 30;
+/// Indexes of blocks in one frame of the receiver.
+pub const INDEXES_MAX: usize = 1024;
+/// Answers waiting to be written to the control stream by the receiver.
+pub const ANSWERS_QUEUE: usize = 64;
+
 /// Parallel connections of one transfer.
 pub const STREAMS_MAX: u16 = 16;
-/// Enough to keep two cores and a line of 1 Gbit/s busy without taking the machine from its other users.
-pub const STREAMS_DEFAULT: u16 = 4;
+/// Workers of a session at the receiver, which unpack, check and write.
+pub const APPLIERS: u32 = 4;
 
 /// Block bytes that either end holds at one time, raw; the packed form of a block is never larger than its raw form,
 /// so the memory bound is twice this.
 pub const IN_FLIGHT_BYTES: u32 = 16 << 20;
 /// Blocks one stream may have read off the line but not yet written to the target.
 pub const IN_FLIGHT_PER_STREAM: usize = 4;
-/// Workers that read, hash and pack blocks at the sender.
-pub const ENCODERS: usize = 4;
+/// Workers that read, hash and pack blocks at the sender. More than there are cores: they wait for disks and for answers
+/// of the receiver. Packing itself is done by fewer: [`PACKERS_MAX`].
+pub const ENCODERS: usize = 6;
+
+/// Blocks that are packed at a time, however many cores there are: each takes some 10 MiB at the higher levels.
+pub const PACKERS_MAX: usize = 3;
 
 /// JSON payloads (hello, welcome, verdict, failure).
 pub const MESSAGE_BYTES_MAX: u32 = 16 << 10;
@@ -55,6 +79,8 @@ pub const FLUSH_BYTES: u64 = 64 << 20;
 pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
 /// Notes waiting for the keeper of the journal.
 pub const KEEPER_QUEUE: usize = 4096;
+/// Blocks that are forgotten in the journal with one that is written over: one sync for all of them.
+pub const FORGET_AHEAD: u64 = 64;
 /// The journal's header.
 pub const JOURNAL_HEADER_MAX: u32 = 16 << 10;
 

@@ -6,3 +6,4 @@ mod handshake;
 mod reply;
 
 pub(crate) use client::{Client, Request};
+pub(crate) use reply::Interest;

@@ -12,6 +12,10 @@ const MERGE_BYTES: u64 = 64 << 10;
 pub(crate) enum Work {
     /// These parts of the block may hold data; the rest of it is zeros. Byte ranges of the disk, in order, not empty.
     Read { index: u64, parts: Vec<Range<u64>> },
+    /// The source says that the block is what the receiver has; not to be read.
+    Kept { index: u64 },
+    /// The same, to be read all the same, to see whether that is true.
+    Probe { index: u64 },
     /// Whole blocks of zeros.
     Zeros { blocks: Range<u64> },
 }
@@ -134,6 +138,7 @@ mod tests {
                             assert!(blocks.end > blocks.start);
                             block = blocks.end;
                         }
+                        Work::Kept { .. } | Work::Probe { .. } => unreachable!("the planner asks nobody"),
                         Work::Read { index, parts } => {
                             assert_eq!(index, block);
                             block += 1;

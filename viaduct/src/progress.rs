@@ -3,6 +3,7 @@
 
 use crate::digest::Digest;
 use crate::limits::PROGRESS_EVERY;
+use crate::live::Area;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -27,6 +28,8 @@ pub enum Event {
         code: String,
         message: String,
     },
+    /// A part of the source, before anything is sent: what it was recognised as.
+    Found(Area),
     Progress(Progress),
     Finished(Summary),
 }
@@ -55,6 +58,9 @@ pub struct Summary {
     pub bytes_zero: u64,
     pub bytes_reused: u64,
     pub bytes_on_wire: u64,
+    /// Not read because a file system calls it free. Zeros at the target, and counted among them. Known to the sender.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes_free: Option<u64>,
     pub seconds: f64,
     pub digest: Digest,
     pub verified: bool,

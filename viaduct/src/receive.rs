@@ -8,6 +8,7 @@ mod ledger;
 mod lock;
 mod serve;
 mod session;
+mod shelf;
 mod site;
 
 pub use site::OpenTarget;
@@ -35,6 +36,8 @@ pub struct ReceiveOptions {
     pub to: Disk,
     /// Where the journal lives; [`journal_dir`] if not given.
     pub journal: Option<PathBuf>,
+    /// Other disks at this site that the sender may have blocks copied from.
+    pub have: Vec<Disk>,
     /// The task's epoch: a higher one takes the target from a lower one.
     pub epoch: u64,
     /// How long to wait for a sender that is not there.
@@ -52,6 +55,7 @@ impl ReceiveOptions {
         ReceiveOptions {
             to,
             journal: None,
+            have: Vec::new(),
             epoch: 0,
             idle: IDLE,
             verify_target: false,
@@ -262,6 +266,7 @@ fn summary(host: &Host, agreed: Agreed, started: Instant) -> Summary {
         bytes_zero: agreed.totals.zero,
         bytes_reused: agreed.totals.reused,
         bytes_on_wire: agreed.totals.on_wire,
+        bytes_free: None,
         seconds: started.elapsed().as_secs_f64(),
         digest: agreed.root,
         verified: true,
@@ -286,8 +291,8 @@ async fn greet(stream: Stream, whom: String, idle: Duration) -> Result<Opened> {
             return Err(Error::protocol(&whom, format!("it began with a {:?} frame", header.kind)));
         }
         let hello: Hello = reader.message(&header).await?;
-        if hello.streams == 0 || hello.streams > STREAMS_MAX || hello.stream >= hello.streams {
-            return Err(Error::protocol(&whom, format!("stream {} of {}", hello.stream, hello.streams)));
+        if hello.stream >= STREAMS_MAX {
+            return Err(Error::protocol(&whom, format!("stream {} is beyond the bound", hello.stream)));
         }
         if hello.session.len() > 64 || hello.label.len() > 4096 {
             return Err(Error::protocol(&whom, "a hello beyond the bounds"));

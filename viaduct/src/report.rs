@@ -4,7 +4,7 @@ use crate::args::ReportFormat;
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::sync::Mutex;
-use viaduct::{Error, Event, Failure, Progress, Summary};
+use viaduct::{Area, Error, Event, Failure, Progress, Summary};
 
 #[derive(Debug)]
 pub struct Report {
@@ -61,6 +61,7 @@ impl Report {
             Event::Refused { message, .. } => eprintln!("refused: {message}"),
             Event::Interrupted { message, .. } => eprintln!("interrupted: {message}"),
             Event::Finished(summary) => eprintln!("{}", summary_line(summary)),
+            Event::Found(area) => eprintln!("{}", area_line(area)),
             Event::Progress(_) => {}
         }
     }
@@ -113,6 +114,14 @@ fn summary_line(summary: &Summary) -> String {
         size(summary.bytes_on_wire),
         summary.digest
     )
+}
+
+fn area_line(area: &Area) -> String {
+    let read = match &area.whole_because {
+        Some(why) => format!("read whole: {why}"),
+        None => format!("{} free, not read", size(area.bytes_free)),
+    };
+    format!("{} at {}, {}: {read}", area.content, size(area.start), size(area.length))
 }
 
 fn size(bytes: u64) -> String {

@@ -1,14 +1,22 @@
 //! The source's end: one attempt after the other until the receiver says that the disk is verified, or trying again cannot
 //! help. Owns the patience; one attempt is in `session`.
 
+mod changes;
+mod compose;
+mod effort;
 mod encode;
+mod index;
+mod known;
 mod line;
+mod pack;
 mod session;
 
 use crate::blocks::Geometry;
-use crate::ends::{Disk, Source, open_source};
+use crate::digest::Digest;
+use crate::ends::{Disk, Source, open_changes, open_source};
 use crate::error::{Error, Result};
-use crate::limits::{ENCODERS, IDLE, RETRY, RETRY_PAUSE, STREAMS_DEFAULT, STREAMS_MAX};
+use crate::limits::{ENCODERS, IDLE, IN_FLIGHT_BYTES, RETRY, RETRY_PAUSE, STREAMS_MAX};
+use crate::live::LiveSource;
 use crate::plan::data_bytes;
 use crate::progress::{Counters, Event, Summary, reporting};
 use crate::transport::Connector;
@@ -26,11 +34,19 @@ const ATTEMPTS_MAX: u32 = 1000;
 #[derive(Clone, Debug)]
 pub struct SendOptions {
     pub from: Disk,
-    pub streams: u16,
+    /// Chosen from the line if not given.
+    pub streams: Option<u16>,
     /// Bytes per second on the wire, all streams together.
     pub rate: Option<u64>,
     /// A power of two; the one that suits the disk's size if not given.
     pub block_bytes: Option<u32>,
+    /// Read the free space of file systems too. Otherwise it is not read, and zeros at the target.
+    pub whole: bool,
+    /// The bitmap that an NBD server keeps of changes.
+    pub bitmap: Option<String>,
+    /// With a source that counts changes: the root of the state from which it counts. What did not change is not read if
+    /// the receiver has that state; without a root, if it has any that came to its end.
+    pub since: Option<Digest>,
     /// How long to go on trying to reach a receiver that cannot be reached (any more).
     pub retry: Duration,
     /// How long a receiver may say nothing.
@@ -41,9 +57,12 @@ impl SendOptions {
     pub fn new(from: Disk) -> SendOptions {
         SendOptions {
             from,
-            streams: STREAMS_DEFAULT,
+            streams: None,
+            bitmap: None,
+            since: None,
             rate: None,
             block_bytes: None,
+            whole: false,
             retry: RETRY,
             idle: IDLE,
         }
@@ -56,7 +75,10 @@ pub async fn send(
     connector: &dyn Connector,
     report: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<Summary> {
-    let source: Arc<dyn Source> = open_source(&options.from).await?.into();
+    let source: Arc<dyn Source> = match &options.bitmap {
+        Some(bitmap) => open_changes(&options.from, bitmap).await?.into(),
+        None => open_source(&options.from).await?.into(),
+    };
     send_from(source, options, connector, report).await
 }
 
@@ -67,21 +89,24 @@ pub async fn send_from(
     connector: &dyn Connector,
     report: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<Summary> {
-    if options.streams == 0 || options.streams > STREAMS_MAX {
+    if let Some(streams) = options.streams.filter(|streams| !(1..=STREAMS_MAX).contains(streams)) {
         let remedy = format!("use 1 to {STREAMS_MAX}");
-        return Err(Error::usage(format!("{} streams", options.streams), "it is out of bounds", remedy));
+        return Err(Error::usage(format!("{streams} streams"), "it is out of bounds", remedy));
     }
     let geometry = match options.block_bytes {
         Some(block_bytes) => Geometry::new(source.size(), block_bytes)?,
         None => Geometry::for_size(source.size())?,
     };
+    let (source, bytes_free) = if options.whole { (source, 0) } else { live(source, report).await? };
     let counters = Arc::new(Counters::default());
     let outgoing = Arc::new(Outgoing {
         data_bytes: count_data(source.clone()).await?,
         source,
         geometry,
         streams: options.streams,
-        encoders: ENCODERS,
+        since: options.since,
+        // Each holds a block: few where blocks are large.
+        encoders: ((IN_FLIGHT_BYTES / geometry.block_bytes()) as usize).clamp(2, ENCODERS),
         pacer: options.rate.map(|rate| Arc::new(Pacer::new(rate))),
         idle: options.idle,
         counters: counters.clone(),
@@ -97,10 +122,26 @@ pub async fn send_from(
         bytes_zero: totals.zero,
         bytes_reused: totals.reused,
         bytes_on_wire: totals.on_wire,
+        bytes_free: Some(bytes_free),
         seconds: started.elapsed().as_secs_f64(),
         digest: root,
         verified: true,
     })
+}
+
+/// The same disk without its free space, and how much that spares.
+async fn live(
+    source: Arc<dyn Source>,
+    report: &(dyn Fn(Event) + Send + Sync),
+) -> Result<(Arc<dyn Source>, u64)> {
+    let live = Arc::new(LiveSource::open(source.clone()).await?);
+    live.areas().iter().for_each(|area| report(Event::Found(area.clone())));
+    if live.is_whole() {
+        return Ok((source, 0));
+    }
+    let before = count_data(source).await?;
+    let left = count_data(live.clone()).await?;
+    Ok((live, before.saturating_sub(left)))
 }
 
 /// What every attempt sends.
@@ -109,7 +150,8 @@ struct Outgoing {
     source: Arc<dyn Source>,
     geometry: Geometry,
     data_bytes: u64,
-    streams: u16,
+    streams: Option<u16>,
+    since: Option<Digest>,
     encoders: usize,
     pacer: Option<Arc<Pacer>>,
     idle: Duration,

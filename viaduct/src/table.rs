@@ -5,8 +5,7 @@ use crate::digest::Digest;
 use std::ops::Range;
 
 const PAGE: usize = 1024;
-/// No content has this digest.
-const ABSENT: Digest = Digest([0; Digest::BYTES]);
+const ABSENT: Digest = Digest::NONE;
 
 /// Digests by block index, below a fixed number of blocks.
 #[derive(Debug, Default)]

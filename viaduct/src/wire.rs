@@ -2,8 +2,13 @@
 
 mod frame;
 mod message;
+mod recipe;
 mod stream;
 
 pub use frame::{Damage, HEADER_BYTES, Header, Kind, VERSION};
-pub(crate) use message::{Hello, Totals, Welcome, decode_have, encode_have};
+pub(crate) use message::{
+    Grains, Hello, Totals, Welcome, decode_have, decode_indexes, digests_of_grains, encode_have,
+    encode_indexes,
+};
+pub(crate) use recipe::{Fill, Recipe};
 pub(crate) use stream::{Pacer, Reader, Writer};

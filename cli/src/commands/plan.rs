@@ -3,14 +3,14 @@
 
 use fluidcloud_conduit::runner::inspect::inspect;
 use fluidcloud_conduit::web::HttpWeb;
-use fluidcloud_conduit::{Preview, preview};
+use fluidcloud_conduit::{Preview, need, preview};
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::ProviderId;
-use fluidcloud_proto::offer::{Need, Offer};
+use fluidcloud_proto::offer::Offer;
 use fluidcloud_proto::plan::Runner;
 use fluidcloud_proto::request::RelocationRequest;
-use fluidcloud_proto::task::FileDiff;
-use fluidcloud_proto::topology::{Severity, Topology};
+use fluidcloud_proto::task::Rehearsed;
+use fluidcloud_proto::topology::Severity;
 use serde::Serialize;
 
 mod rehearse;
@@ -31,9 +31,9 @@ struct Planned {
     target: ProviderId,
     #[serde(flatten)]
     preview: Preview,
-    /// What the rewrite rules would do; absent when they were not tried.
+    /// What would be done inside each guest; absent when it was not tried.
     #[serde(skip_serializing_if = "Option::is_none")]
-    rewrites: Option<Vec<FileDiff>>,
+    rehearsed: Option<Vec<Rehearsed>>,
 }
 
 pub async fn run(config: &Config, told: PlanArgs) -> Result<(), Fault> {
@@ -44,11 +44,11 @@ pub async fn run(config: &Config, told: PlanArgs) -> Result<(), Fault> {
         fluidcloud_broker::offers_now(&registry, &config.providers, &need(&request, &topology)).await;
     let target = chosen(&offers)?;
     let preview = preview(&request, &topology, &target, None)?;
-    let rewrites = match told.rewrites {
-        true => Some(rehearse::rehearse(&registry, &request, &topology).await?),
+    let rehearsed = match told.rehearse {
+        true => Some(rehearse::rehearse(&registry, &request, &topology, &target).await?),
         false => None,
     };
-    let planned = Planned { offers, target, preview, rewrites };
+    let planned = Planned { offers, target, preview, rehearsed };
     match told.output {
         Output::Json => output::json(&planned)?,
         Output::Text => output::line(text(&request, &planned))?,
@@ -56,19 +56,6 @@ pub async fn run(config: &Config, told: PlanArgs) -> Result<(), Fault> {
     match topology.worst() {
         Some(concern) if concern.severity == Severity::Critical => Err(Fault::quiet(Exit::Failed)),
         _ => Ok(()),
-    }
-}
-
-/// What the conduit would ask the broker for.
-fn need(request: &RelocationRequest, topology: &Topology) -> Need {
-    let instances = || topology.instances.iter().map(|placed| &placed.instance);
-    Need {
-        fixed: request.target.provider.clone(),
-        source: request.service.provider.clone(),
-        wants: request.target.needs.clone(),
-        vcpus: instances().map(|instance| instance.vcpus).sum(),
-        memory_bytes: instances().map(|instance| instance.memory_bytes).sum(),
-        disk_bytes: instances().flat_map(|instance| &instance.disks).map(|disk| disk.allocated_bytes).sum(),
     }
 }
 
@@ -114,17 +101,8 @@ fn text(request: &RelocationRequest, planned: &Planned) -> String {
     );
     let assumed: Vec<String> = preview.assumptions.iter().map(|line| format!("assumed: {line}")).collect();
     let mut parts = vec![head, steps.to_string(), sums, assumed.join("\n"), concerns_text(&preview.concerns)];
-    parts.extend(planned.rewrites.iter().map(|files| rewrites_text(files)));
+    parts.extend(planned.rehearsed.iter().map(|guests| rehearse::text(guests)));
     parts.push("nothing was changed".to_owned());
     parts.retain(|part| !part.is_empty());
     parts.join("\n\n")
-}
-
-fn rewrites_text(files: &[FileDiff]) -> String {
-    if files.is_empty() {
-        return "the request has no rewrite rules".to_owned();
-    }
-    let told =
-        files.iter().map(|file| format!("{}: {} matches\n{}", file.file, file.matches, file.diff.trim_end()));
-    told.collect::<Vec<_>>().join("\n\n")
 }

@@ -4,7 +4,6 @@
 use fluidcloud_proto::command::{BrokerCommand, WorkerCommand};
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{Epoch, RelocationId};
-use fluidcloud_proto::offer::Need;
 use fluidcloud_proto::plan::StepId;
 use fluidcloud_proto::task::TaskKey;
 use tokio::time::Instant;
@@ -80,7 +79,7 @@ impl Owner {
             Effect::Inspect { wait, .. } => {
                 self.jobs.start(id, start, job::look(means, state.clone(), wait), halt);
             }
-            Effect::AskOffers => self.jobs.start(id, start, job::ask_offers(bus, id, need(state)), halt),
+            Effect::AskOffers => self.jobs.start(id, start, job::ask_offers(bus, id, state.need()), halt),
             Effect::PlaceWorkers => {
                 let workers = plan::workers(state.steps.iter().map(|step| &step.runs));
                 let command = BrokerCommand::PlaceWorkers { relocation: id, workers };
@@ -177,19 +176,4 @@ fn key(relocation: RelocationId, step: &StepId, epoch: Epoch) -> TaskKey {
 fn lost() -> Failure {
     let message = format!("its worker was not heard for {LEASE_SECS} s");
     Failure::later(Code::LeaseLost, message, "see whether the worker and its host are well")
-}
-
-fn need(state: &Relocation) -> Need {
-    let instances = || {
-        let placed = state.topology.iter().flat_map(|topology| &topology.instances);
-        placed.map(|placed| &placed.instance)
-    };
-    Need {
-        fixed: state.request.target.provider.clone(),
-        source: state.request.service.provider.clone(),
-        wants: state.request.target.needs.clone(),
-        vcpus: instances().map(|instance| instance.vcpus).sum(),
-        memory_bytes: instances().map(|instance| instance.memory_bytes).sum(),
-        disk_bytes: instances().flat_map(|instance| &instance.disks).map(|disk| disk.allocated_bytes).sum(),
-    }
 }

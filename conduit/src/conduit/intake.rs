@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::Error;
 use super::mouth::Sentence;
 use super::owner::{Held, Owner};
-use crate::relocation::{Cancel, Done, Fact, Relocation, Stage, State, moving, target_name};
+use crate::relocation::{Cancel, Done, Entry, Fact, Relocation, Stage, State, moving, target_name};
 
 impl Owner {
     pub(super) async fn requested(&mut self, delivery: Delivery) -> Result<(), Error> {
@@ -64,7 +64,7 @@ impl Owner {
             let clash = moving(request).find(|(_, wanted)| {
                 other.moving().any(|(_, theirs)| {
                     let same_source = *from == other.request.service.provider && wanted.id == theirs.id;
-                    let their_target = other.target.as_ref().or(other.request.target.provider.as_ref());
+                    let their_target = other.bound_for();
                     let moves_on = their_target == Some(from) && wanted.id == *target_name(theirs);
                     let into_theirs = request.target.provider.as_ref().is_some_and(|to| {
                         (their_target == Some(to) && target_name(wanted) == target_name(theirs))
@@ -76,6 +76,29 @@ impl Owner {
             let message = format!("instance {} at {from} is part of relocation {}", clash.1.id, other.id);
             let remedy = "wait until that one has ended, or cancel it";
             Some(Failure::never(Code::ConflictingRequest, message, remedy))
+        })
+    }
+
+    /// Two that chose the same target may not make the same name there either: one of them would find out only after
+    /// its whole downtime.
+    fn name_taken(&self, id: RelocationId, offers: &Fact) -> Option<Failure> {
+        let chosen = self.held.get(&id)?.state.clone();
+        let at = chosen.changed_at;
+        let chosen = chosen.next(&Entry { at, fact: offers.clone() }).ok()?;
+        let target = chosen.target.as_ref()?;
+        self.held.values().filter(|held| held.state.id != id).find_map(|held| {
+            let other = &held.state;
+            let (_, wanted) = chosen.moving().find(|(_, wanted)| {
+                other.bound_for() == Some(target)
+                    && other.moving().any(|(_, theirs)| target_name(theirs) == target_name(wanted))
+            })?;
+            let message =
+                format!("relocation {} makes {} at {target} already", other.id, target_name(wanted));
+            Some(Failure::never(
+                Code::ConflictingRequest,
+                message,
+                "give it another `target_name`, or another target",
+            ))
         })
     }
 
@@ -177,7 +200,11 @@ impl Owner {
                 let choosing =
                     self.held.get(&relocation).is_some_and(|held| held.state.stage == Stage::Choosing);
                 if choosing {
-                    self.record(relocation, vec![Fact::OffersMade { offers }]).await?;
+                    let mut facts = vec![Fact::OffersMade { offers }];
+                    facts.extend(
+                        self.name_taken(relocation, &facts[0]).map(|failure| Fact::Refused { failure }),
+                    );
+                    self.record(relocation, facts).await?;
                     self.settle(relocation).await?;
                 }
                 Ok(())

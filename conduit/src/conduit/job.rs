@@ -11,6 +11,7 @@ use fluidcloud_proto::ids::{RelocationId, WorkerId};
 use fluidcloud_proto::offer::Need;
 use fluidcloud_proto::plan::StepId;
 use fluidcloud_proto::task::{Task, TaskKey};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::jobs::Ended;
@@ -24,6 +25,9 @@ pub const OFFERS_ASKED_MAX: u32 = 20;
 pub const PLACE_AGAIN: Duration = Duration::from_secs(60);
 /// A queue that no worker serves yet is tried again.
 pub const ROUTE_AGAIN: Duration = Duration::from_secs(5);
+/// How long a task may lie in a queue that no worker serves, before that counts as a failed attempt. One that waits for
+/// workers that are busy waits as long as it takes.
+pub const UNSERVED_MAX: Duration = Duration::from_secs(600);
 /// How often to look whether an unclaimed task is still in its queue.
 pub const UNCLAIMED_LOOK: Duration = Duration::from_secs(60);
 /// A worker that has to stop is told so again, and fenced when it does not for this long.
@@ -40,7 +44,11 @@ pub async fn look(means: Arc<Means>, relocation: Relocation, wait: Duration) -> 
     Ended::Inspected(inspect(&means.registry, &*means.web, &relocation.request).await.map(Box::new))
 }
 
-pub async fn ask_offers(bus: SharedBus, relocation: RelocationId, need: Need) -> Ended {
+pub async fn ask_offers(bus: SharedBus, relocation: RelocationId, need: Result<Need, Failure>) -> Ended {
+    let need = match need {
+        Ok(need) => need,
+        Err(failure) => return Ended::Unanswered(failure),
+    };
     let ask = BrokerCommand::MakeOffers { relocation, need };
     for _ in 0..OFFERS_ASKED_MAX {
         if let Err(error) = publish_command(&*bus, &Queue::Broker, &ask).await {
@@ -69,26 +77,42 @@ pub async fn hand(bus: SharedBus, task: Result<Task, Failure>) -> Ended {
         Err(failure) => return Ended::Ran(Err(failure)),
     };
     let queue = Queue::Tasks { kind: task.kind, site: task.site.clone() };
-    loop {
+    let mut served = Instant::now();
+    while served.elapsed() < UNSERVED_MAX {
         match publish_command(&*bus, &queue, &task).await {
-            Ok(()) => gone(&bus, &queue).await,
+            Ok(()) => served = gone(&bus, &queue, Instant::now()).await,
             Err(bus::Error::Unroutable(_)) => tokio::time::sleep(ROUTE_AGAIN).await,
             Err(error) => {
                 tracing::warn!(task = %task.key, %error, "could not hand the task out");
+                // No bus is no lack of workers.
+                served = Instant::now();
                 tokio::time::sleep(ROUTE_AGAIN).await;
             }
         }
     }
+    let message =
+        format!("no worker of kind {} serves {} since {} s", task.kind, task.site, UNSERVED_MAX.as_secs());
+    let remedy = format!(
+        "start one with `fluidcloud migrator {} --site {}`, or see why the broker cannot",
+        task.kind, task.site
+    );
+    Ended::Ran(Err(Failure::later(Code::TimedOut, message, remedy)))
 }
 
-/// Returns when nothing is left in the queue, so that an unclaimed task is not there any more.
-async fn gone(bus: &SharedBus, queue: &Queue) {
+/// Returns when nothing is left in the queue, so that an unclaimed task is not there any more, or when no worker has
+/// served it for too long. Tells when one was last seen to.
+async fn gone(bus: &SharedBus, queue: &Queue, mut served: Instant) -> Instant {
     loop {
         tokio::time::sleep(UNCLAIMED_LOOK).await;
         match bus.depth(queue).await {
-            Ok(depth) if depth.ready == 0 => return,
+            Ok(depth) if depth.ready == 0 => return Instant::now(),
+            Ok(depth) if depth.consumers > 0 => served = Instant::now(),
+            Ok(_) if served.elapsed() >= UNSERVED_MAX => return served,
             Ok(_) => {}
-            Err(error) => tracing::debug!(%queue, %error, "cannot see how deep the queue is"),
+            Err(error) => {
+                tracing::debug!(%queue, %error, "cannot see how deep the queue is");
+                served = Instant::now();
+            }
         }
     }
 }

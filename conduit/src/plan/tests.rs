@@ -49,6 +49,7 @@ fn instance(name: &str, disks: &[&str]) -> Instance {
         place: DiskPlace { path: format!("/pool/{name}-{disk}"), format: DiskFormat::Qcow2 },
     });
     Instance {
+        autostart: false,
         name: name.parse().unwrap(),
         power: Power::Running,
         machine: "pc".into(),
@@ -101,11 +102,27 @@ fn one_instance_that_nothing_is_asked_of_has_the_plainest_plan() {
     let request = request(json!([{"name": "app", "instance": {"id": "app"}}]), json!([]));
     insta::assert_snapshot!(shown(&plan(&request, &topology(&[("app", &["hda"])])).unwrap()), @r"
     reserve [conduit] after 
+    rehearse app [rewrite at cloud-a] after reserve
     prepare app/hda [image at cloud-b] after reserve
-    freeze app [conduit] after prepare app/hda
+    freeze app [conduit] after rehearse app, prepare app/hda
     sync app/hda [image at cloud-b] after freeze app, prepare app/hda
     adapt app [image at cloud-b] after sync app/hda
     create app [conduit] after adapt app
+    verify app [conduit] after create app
+    commit [conduit] after verify app
+    tidy [conduit] after commit
+    ");
+}
+
+#[test]
+fn a_guest_that_goes_as_it_is_is_neither_looked_into_nor_changed() {
+    let request = request(json!([{"name": "app", "instance": {"id": "app", "guest": "as_is"}}]), json!([]));
+    insta::assert_snapshot!(shown(&plan(&request, &topology(&[("app", &["hda"])])).unwrap()), @r"
+    reserve [conduit] after 
+    prepare app/hda [image at cloud-b] after reserve
+    freeze app [conduit] after prepare app/hda
+    sync app/hda [image at cloud-b] after freeze app, prepare app/hda
+    create app [conduit] after sync app/hda
     verify app [conduit] after create app
     commit [conduit] after verify app
     tidy [conduit] after commit
@@ -121,8 +138,9 @@ fn a_service_stops_in_the_order_of_its_needs_moves_side_by_side_and_starts_in_th
     prepare app/hda [image at cloud-b] after reserve
     prepare app/hdb [image at cloud-b] after reserve
     prepare app/hdc [image at cloud-b] after reserve
+    rehearse db [rewrite at cloud-a] after reserve
     prepare db/vda [image at cloud-b] after reserve
-    freeze app [conduit] after rehearse app, observe app, prepare app/hda, prepare app/hdb, prepare app/hdc, prepare db/vda
+    freeze app [conduit] after rehearse app, observe app, prepare app/hda, prepare app/hdb, prepare app/hdc, rehearse db, prepare db/vda
     sync app/hda [image at cloud-b] after freeze app, prepare app/hda
     sync app/hdb [image at cloud-b] after freeze app, prepare app/hdb
     sync app/hdc [image at cloud-b] after freeze app, prepare app/hdc
@@ -131,7 +149,7 @@ fn a_service_stops_in_the_order_of_its_needs_moves_side_by_side_and_starts_in_th
     fold app/hdc [volume at cloud-b] after fold app/hdb
     rewrite app [rewrite at cloud-b] after fold app/hdc
     create app [conduit] after rewrite app
-    freeze db [conduit] after rehearse app, observe app, prepare app/hda, prepare app/hdb, prepare app/hdc, prepare db/vda, freeze app
+    freeze db [conduit] after rehearse app, observe app, prepare app/hda, prepare app/hdb, prepare app/hdc, rehearse db, prepare db/vda, freeze app
     sync db/vda [image at cloud-b] after freeze db, prepare db/vda
     adapt db [image at cloud-b] after sync db/vda
     create db [conduit] after adapt db

@@ -12,6 +12,7 @@ use fluidcloud_proto::report::CheckReport;
 use fluidcloud_proto::request::RelocationRequest;
 use fluidcloud_proto::task::{Hardware, Output};
 use fluidcloud_proto::topology::Topology;
+use fluidcloud_providers::Stopped;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
@@ -107,7 +108,11 @@ pub enum Done {
     Observed {
         values: Vec<Observation>,
     },
-    Frozen,
+    Frozen {
+        stopped: Stopped,
+        /// Of the source's disks when it was off; another one later says that they were written to.
+        stamp: Option<String>,
+    },
     Created {
         instance: InstanceName,
     },
@@ -163,11 +168,12 @@ impl Done {
                     | (Output::Synced { .. }, StepId::Sync(_))
                     | (Output::Adapted { .. }, StepId::Adapt(_))
                     | (Output::Folded(_), StepId::Fold(_))
-                    | (Output::Rewritten { .. }, StepId::Rewrite(_) | StepId::Rehearse(_))
+                    | (Output::Rewritten { .. }, StepId::Rewrite(_))
+                    | (Output::Rehearsed(_), StepId::Rehearse(_))
             ),
             (Done::Reserved, StepId::Reserve)
             | (Done::Observed { .. }, StepId::Observe(_))
-            | (Done::Frozen, StepId::Freeze(_))
+            | (Done::Frozen { .. }, StepId::Freeze(_))
             | (Done::Created { .. }, StepId::Create(_))
             | (Done::Verified { .. }, StepId::Verify(_))
             | (Done::Committed, StepId::Commit)

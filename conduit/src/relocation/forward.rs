@@ -9,7 +9,7 @@ use fluidcloud_proto::status::Phase;
 use time::OffsetDateTime;
 
 use super::fact::Done;
-use super::step::{STEP_ATTEMPTS_MAX, State, backoff};
+use super::step::{State, backoff};
 use super::{Relocation, Stage, Why};
 
 impl Relocation {
@@ -91,13 +91,11 @@ impl Relocation {
             Err(why) => self.unclaimed(id, epoch).ok_or(why)?,
         };
         let step = &mut self.steps[position];
-        step.failures += 1;
-        step.failure = Some(failure.clone());
-        step.count_spent(spent, at);
+        step.count_failure(failure, spent, at);
         step.ended_at = Some(at);
         step.state = State::Failed;
         match self.stage {
-            Stage::Forward { .. } if failure.retryable() && step.failures < STEP_ATTEMPTS_MAX => {
+            Stage::Forward { .. } if failure.retryable() && step.may_go_on() => {
                 step.state = State::Retrying { wait: backoff(step.failures, failure) };
                 step.ended_at = None;
             }

@@ -10,10 +10,13 @@ use time::OffsetDateTime;
 
 use super::fact::Done;
 
-/// Times one step is tried before the relocation is undone.
+/// Attempts in a row that bring a step no further, before the relocation is undone.
 pub const STEP_ATTEMPTS_MAX: u32 = 5;
-/// Times one undo is tried before the relocation is stuck.
-pub const UNDO_ATTEMPTS_MAX: u32 = 5;
+/// Times one step is handed out at all.
+pub const STEP_ISSUES_MAX: u64 = 200;
+/// Times one undo is tried before the relocation is stuck: with the waits between them half an hour, so that a host that
+/// is rebooted, or a dead worker's last process that still holds a disk, does not need a person.
+pub const UNDO_ATTEMPTS_MAX: u32 = 35;
 /// Wait before the second attempt; doubled for each further one.
 pub const BACKOFF_FIRST: Duration = Duration::from_secs(2);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(60);
@@ -26,6 +29,7 @@ pub struct Step {
     pub state: State,
     /// How often it was handed out; zero when never.
     pub epoch: Epoch,
+    /// In a row, since it last got further.
     pub failures: u32,
     pub first_issued_at: Option<OffsetDateTime>,
     pub ended_at: Option<OffsetDateTime>,
@@ -68,6 +72,7 @@ pub enum Undo {
 /// as was told before was moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spent {
+    pub bytes_done: u64,
     pub bytes_read: u64,
     pub bytes_on_wire: u64,
     /// Until the latest failure.
@@ -130,17 +135,42 @@ impl Step {
         )
     }
 
-    pub(super) fn count_spent(&mut self, spent: Option<&TransferProgress>, at: OffsetDateTime) {
+    /// Counts an attempt that failed. What one has moved stays moved, so that only those count which moved nothing;
+    /// one that was handed back was not even tried.
+    pub(super) fn count_failure(
+        &mut self,
+        failure: &Failure,
+        spent: Option<&TransferProgress>,
+        at: OffsetDateTime,
+    ) {
+        if spent.is_some_and(|spent| spent.bytes_done > self.spent.bytes_done) {
+            self.failures = 0;
+        }
+        if failure.code != Code::HandedBack {
+            self.failures += 1;
+        }
+        self.failure = Some(failure.clone());
+        self.count_spent(spent, at);
+    }
+
+    /// Whether it is handed out once more after a failure that may heal.
+    pub(super) fn may_go_on(&self) -> bool {
+        self.failures < STEP_ATTEMPTS_MAX && self.epoch < Epoch(STEP_ISSUES_MAX)
+    }
+
+    fn count_spent(&mut self, spent: Option<&TransferProgress>, at: OffsetDateTime) {
         let Some(spent) = spent else { return };
+        self.spent.bytes_done = self.spent.bytes_done.max(spent.bytes_done);
         self.spent.bytes_read = self.spent.bytes_read.max(spent.bytes_read);
         self.spent.bytes_on_wire = self.spent.bytes_on_wire.max(spent.bytes_on_wire);
         self.spent.seconds = self.first_issued_at.map_or(0.0, |from| seconds_between(from, at));
     }
 }
 
-/// Wait before the attempt that follows `failures` failed ones. A lost lease was waited for already.
+/// Wait before the attempt that follows `failures` failed ones. A lost lease was waited for already, and for one that
+/// was handed back there is nothing to wait for.
 pub fn backoff(failures: u32, failure: &Failure) -> Duration {
-    if failure.code == Code::LeaseLost {
+    if matches!(failure.code, Code::LeaseLost | Code::HandedBack) {
         return Duration::ZERO;
     }
     BACKOFF_FIRST.saturating_mul(1 << failures.saturating_sub(1).min(16)).min(BACKOFF_MAX)

@@ -6,11 +6,13 @@ use fluidcloud_proto::ids::{ComponentName, DiskId};
 use fluidcloud_proto::plan::{Runner, StepId};
 use fluidcloud_proto::request::InstanceComponent;
 use fluidcloud_proto::task::{
-    AdaptGuest, FoldVolume, GuestDisk, PrepareDisk, RewriteConfig, SyncDisk, Task, TaskKey, Work,
+    AdaptGuest, FoldVolume, GuestDisk, Hardware, PrepareDisk, RehearseGuest, RewriteConfig, SyncDisk, Task,
+    TaskKey, Work,
 };
 use fluidcloud_proto::topology::{Disk, DiskPlace, Placed};
 
 use super::{Relocation, Step, folds_into};
+use crate::plan::rehearsal::rehearsal;
 
 impl Relocation {
     /// The task of a step that a migrator runs, under the step's epoch.
@@ -47,19 +49,25 @@ impl Relocation {
             StepId::Adapt(component) => Ok(Work::AdaptGuest(AdaptGuest {
                 disks: self.disks_at_target(component, true)?,
                 nics: self.placed(component)?.instance.nics.clone(),
-                hardware: self.hardware.clone().ok_or_else(|| amiss("there is no target yet".to_owned()))?,
+                hardware: self.hardware_at_target()?,
             })),
             StepId::Fold(volume) => self.fold(volume),
-            StepId::Rehearse(component) => Ok(Work::RehearseRewrite(RewriteConfig {
-                disks: self.disks_at_source(component)?,
-                rules: self.component(component)?.rewrite.clone(),
-            })),
+            StepId::Rehearse(component) => Ok(Work::RehearseGuest(self.rehearsal(component)?)),
             StepId::Rewrite(component) => Ok(Work::RewriteConfig(RewriteConfig {
                 disks: self.disks_at_target(component, false)?,
                 rules: self.component(component)?.rewrite.clone(),
             })),
             other => Err(amiss(format!("step `{other}` is no task"))),
         }
+    }
+
+    fn rehearsal(&self, component: &ComponentName) -> Result<RehearseGuest, Failure> {
+        let (wanted, found) = (self.component(component)?, &self.placed(component)?.instance);
+        Ok(rehearsal(component, wanted, found, &self.hardware_at_target()?))
+    }
+
+    fn hardware_at_target(&self) -> Result<Hardware, Failure> {
+        self.hardware.clone().ok_or_else(|| amiss("there is no target yet".to_owned()))
     }
 
     fn fold(&self, volume: &DiskId) -> Result<Work, Failure> {
@@ -91,19 +99,6 @@ impl Relocation {
             }
         }
         Ok(disks)
-    }
-
-    fn disks_at_source(&self, component: &ComponentName) -> Result<Vec<GuestDisk>, Failure> {
-        let disks = &self.placed(component)?.instance.disks;
-        Ok(disks
-            .iter()
-            .map(|disk| GuestDisk {
-                disk: DiskId { component: component.clone(), disk: disk.name.clone() },
-                place: disk.place.clone(),
-                guest_device: disk.guest_device.clone(),
-                staging: false,
-            })
-            .collect())
     }
 
     fn guest_disk(

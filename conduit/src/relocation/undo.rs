@@ -116,14 +116,17 @@ impl Relocation {
             .collect()
     }
 
-    /// Whether the step left something that has to be taken back. A source that did not run is not started.
+    /// Whether the step left something that has to be taken back.
     pub fn needs_undo(&self, step: &Step) -> bool {
         if !step.begun() {
             return false;
         }
         match &step.id {
-            StepId::Prepare(_) | StepId::Create(_) | StepId::Verify(_) | StepId::Commit => true,
-            StepId::Freeze(component) => self.ran_before(component),
+            StepId::Prepare(_)
+            | StepId::Freeze(_)
+            | StepId::Create(_)
+            | StepId::Verify(_)
+            | StepId::Commit => true,
             // Its undo is the last look for anything that carries our tag.
             StepId::Reserve => self.left_traces(),
             _ => false,

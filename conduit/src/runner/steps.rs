@@ -1,10 +1,11 @@
 //! Reserve, freeze, create, commit and tidy.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{ComponentName, DiskId};
-use fluidcloud_proto::topology::{DiskRole, Power};
+use fluidcloud_proto::topology::{DiskRole, Instance, Power};
 use fluidcloud_providers::{InstanceOrder, Reservation};
 use tokio_util::sync::CancellationToken;
 
@@ -14,21 +15,14 @@ use crate::relocation::Done;
 impl Scene<'_> {
     pub(super) async fn reserve(&self) -> Result<Done, Failure> {
         let relocation = self.relocation;
-        let topology = relocation.topology.as_ref();
-        let instances =
-            || topology.iter().flat_map(|topology| &topology.instances).map(|placed| &placed.instance);
+        let need = relocation.need()?;
+        let names = relocation.moving().map(|(_, wanted)| crate::relocation::target_name(wanted).clone());
         let reservation = Reservation {
             relocation: relocation.id,
-            instances: relocation
-                .moving()
-                .map(|(_, wanted)| crate::relocation::target_name(wanted).clone())
-                .collect(),
-            vcpus: instances().map(|instance| instance.vcpus).sum(),
-            memory_bytes: instances().map(|instance| instance.memory_bytes).sum(),
-            disk_bytes: instances()
-                .flat_map(|instance| &instance.disks)
-                .map(|disk| disk.allocated_bytes)
-                .sum(),
+            instances: names.collect(),
+            vcpus: need.vcpus,
+            memory_bytes: need.memory_bytes,
+            disk_bytes: need.disk_bytes,
         };
         call("the reservation", self.target.reserve(&reservation)).await?;
         Ok(Done::Reserved)
@@ -37,11 +31,55 @@ impl Scene<'_> {
     pub(super) async fn freeze(&self, component: &ComponentName) -> Result<Done, Failure> {
         let name = self.source_name(component)?;
         let power = call("the look at the source", self.source.power(name)).await?;
-        if power == Power::Running && !self.relocation.ran_before(component) {
-            return Err(self.started_meanwhile(component));
+        match power {
+            Power::Running if !self.relocation.ran_before(component) => {
+                return Err(self.started_meanwhile(component));
+            }
+            Power::Running | Power::Stopped => (),
+            Power::Other => return Err(self.neither(component)),
         }
-        call("the stop of the source", self.source.stop(name, self.shutdown_grace(component))).await?;
-        Ok(Done::Frozen)
+        // First the mark: whatever happens to its host from now on, it does not start by itself.
+        self.hold(component).await?;
+        let stop = self.source.stop(name, self.shutdown_grace(component));
+        let stopped = call("the stop of the source", stop).await?;
+        self.is_what_was_inspected(component).await?;
+        let stamp = call("the look at the source's disks", self.source.disks_stamp(name)).await?;
+        Ok(Done::Frozen { stopped, stamp })
+    }
+
+    /// A disk that was attached, detached or put elsewhere since the inspection, such as by a snapshot: what would be
+    /// copied is not what the instance has.
+    async fn is_what_was_inspected(&self, component: &ComponentName) -> Result<(), Failure> {
+        let found = &self.relocation.placed(component)?.instance;
+        let now = call("the look at the source", self.source.inspect(self.source_name(component)?)).await?;
+        let has = |instance: &Instance| -> BTreeSet<String> {
+            let disks = instance.disks.iter();
+            let disks = disks
+                .map(|disk| format!("disk {} ({}, {} bytes)", disk.name, disk.place.path, disk.size_bytes));
+            disks.chain(instance.nics.iter().map(|nic| format!("network card {}", nic.mac))).collect()
+        };
+        let (before, after) = (has(found), has(&now));
+        let changed: Vec<String> = before.symmetric_difference(&after).cloned().collect();
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let source = &self.relocation.request.service.provider;
+        let message = format!(
+            "the source of component {component} at {source} was changed since it was inspected: {}",
+            changed.join(", ")
+        );
+        Err(Failure::never(
+            Code::SourceChanged,
+            message,
+            "request it again, and leave it as it is until it has moved",
+        ))
+    }
+
+    /// Marks the source as being moved.
+    pub(super) async fn hold(&self, component: &ComponentName) -> Result<(), Failure> {
+        let (name, id) = (self.source_name(component)?, self.relocation.id);
+        let note = format!("being moved to {} at {}", self.target_name(component)?, self.target_id);
+        call("the marking of the source", self.source.keep_source(name, id, &note)).await
     }
 
     fn shutdown_grace(&self, component: &ComponentName) -> Duration {
@@ -65,6 +103,7 @@ impl Scene<'_> {
             firmware: found.firmware,
             disks: disks.into_iter().map(|disk| (disk.disk, disk.place)).collect(),
             nics: found.nics.clone(),
+            autostart: found.autostart,
             note: format!(
                 "relocated from {} at {} by FluidCloud ({})",
                 found.name, relocation.request.service.provider, relocation.id
@@ -77,7 +116,7 @@ impl Scene<'_> {
     /// Every source is stopped and every target runs: only then the sources are marked as moved away.
     pub(super) async fn commit(&self, halt: &CancellationToken) -> Result<Done, Failure> {
         for (component, _) in self.relocation.moving() {
-            self.source_is_stopped(component).await?;
+            self.source_is_untouched(component).await?;
             let name = self.target_name(component)?;
             if call("the look at the target", self.target.power(name)).await? != Power::Running {
                 let message = format!("instance {name} at {} stopped after it was verified", self.target_id);
@@ -97,23 +136,43 @@ impl Scene<'_> {
 
     pub(super) async fn tidy(&self) -> Result<Done, Failure> {
         let relocation = self.relocation.id;
+        // First what matters should the rest fail: that the target starts with its host.
+        call("the tidying of the target", self.target.settle(relocation)).await?;
         for disk in self.disks()? {
             if self.relocation.is_staging(&disk)? {
                 call("the removal of a staging disk", self.target.delete_disk(relocation, &disk)).await?;
             }
         }
-        call("the tidying of the target", self.target.settle(relocation)).await?;
         call("the tidying of the source", self.source.settle(relocation)).await?;
         Ok(Done::Tidied)
     }
 
     /// Two with the same identity must never run: looked at before each step that lets the target run or stay.
-    pub(super) async fn source_is_stopped(&self, component: &ComponentName) -> Result<(), Failure> {
+    /// And what was copied must still be all that there is.
+    pub(super) async fn source_is_untouched(&self, component: &ComponentName) -> Result<(), Failure> {
         let name = self.source_name(component)?;
-        match call("the look at the source", self.source.power(name)).await? {
-            Power::Stopped => Ok(()),
-            Power::Running | Power::Other => Err(self.started_meanwhile(component)),
+        if call("the look at the source", self.source.power(name)).await? != Power::Stopped {
+            return Err(self.started_meanwhile(component));
         }
+        let Some(frozen) = self.relocation.stamp(component) else { return Ok(()) };
+        let stamp = call("the look at the source's disks", self.source.disks_stamp(name)).await?;
+        if stamp.as_deref() == Some(frozen) {
+            return Ok(());
+        }
+        let source = &self.relocation.request.service.provider;
+        let message = format!(
+            "the disks of component {component} at {source} were written to after it was stopped for the move"
+        );
+        let remedy = "leave it alone until the relocation has ended, and request it again";
+        Err(Failure::never(Code::SourceChanged, message, remedy))
+    }
+
+    fn neither(&self, component: &ComponentName) -> Failure {
+        let source = &self.relocation.request.service.provider;
+        let message = format!(
+            "the source of component {component} at {source} neither runs nor is off: paused, or crashed"
+        );
+        Failure::never(Code::SourceChanged, message, "resume it or stop it, and request the relocation again")
     }
 
     fn started_meanwhile(&self, component: &ComponentName) -> Failure {

@@ -11,9 +11,10 @@ impl Scene<'_> {
     pub(super) async fn undo(&self, step: &StepId) -> Result<(), Failure> {
         let id = self.relocation.id;
         match step {
+            // Held until the target is gone: a source that starts by itself must not meet it.
             StepId::Commit => {
-                for (_, wanted) in self.relocation.moving() {
-                    call("the release of the source", self.source.release_source(&wanted.id, id)).await?;
+                for (component, _) in self.relocation.moving() {
+                    self.hold(component).await?;
                 }
                 Ok(())
             }
@@ -30,7 +31,22 @@ impl Scene<'_> {
                 call("the removal of the target", self.target.delete_instance(id, name)).await
             }
             StepId::Freeze(component) => {
-                call("the start of the source", self.source.start(self.source_name(component)?)).await
+                let name = self.source_name(component)?;
+                // Without our mark it was not touched, and whoever stopped or paused it had a reason.
+                if !call("the look at the source's mark", self.source.is_kept(name, id)).await? {
+                    return Ok(());
+                }
+                // One that did not run is not started. The mark goes after the start, as it says that this is still to
+                // be done; and should its host have rebooted in between, it is started again.
+                let runs = self.relocation.ran_before(component);
+                if runs {
+                    call("the start of the source", self.source.start(name)).await?;
+                }
+                call("the release of the source", self.source.release_source(name, id)).await?;
+                if runs {
+                    call("the start of the source", self.source.start(name)).await?;
+                }
+                Ok(())
             }
             StepId::Prepare(disk) => {
                 call("the removal of a target disk", self.target.delete_disk(id, disk)).await

@@ -28,7 +28,7 @@ impl Scene<'_> {
         component: &ComponentName,
         halt: &CancellationToken,
     ) -> Result<Done, Failure> {
-        self.source_is_stopped(component).await?;
+        self.source_is_untouched(component).await?;
         if halt.is_cancelled() {
             return Err(halted());
         }

@@ -47,12 +47,13 @@ fn calls() -> Vec<(&'static str, Op)> {
         ("cloud-b", Op::Reserve),
         ("cloud-a", Op::Addresses),
         ("cloud-a", Op::Power),
+        ("cloud-a", Op::KeepSource),
         ("cloud-a", Op::Stop),
+        ("cloud-a", Op::DisksStamp),
         ("cloud-b", Op::CreateInstance),
         ("cloud-b", Op::Start),
         ("cloud-b", Op::Addresses),
         ("cloud-b", Op::Power),
-        ("cloud-a", Op::KeepSource),
         ("cloud-b", Op::DeleteDisk),
         ("cloud-b", Op::Settle),
         ("cloud-a", Op::Settle),
@@ -246,7 +247,12 @@ fn only_looked_at(world: &World) -> bool {
 }
 
 fn guest() -> Guest {
-    Guest::new("shop").running().disk("hda", content(3)).disk("hdb", content(5)).nic(crate::world::APP_MAC)
+    Guest::new("shop")
+        .running()
+        .autostart()
+        .disk("hda", content(3))
+        .disk("hdb", content(5))
+        .nic(crate::world::APP_MAC)
 }
 
 #[test]
@@ -305,18 +311,10 @@ impl<F: Future> AwaitNow for F {}
 fn a_source_that_somebody_starts_during_the_move_ends_it_before_the_target_runs() {
     simulate(async {
         let mut play = Play::new(Script::default());
-        let world = play.world.clone();
-        let meddler = tokio::spawn(async move {
-            // As soon as the target is defined, somebody starts the source.
-            loop {
-                tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-                let facts = world.facts().await;
-                let synced = |fact: &Fact| matches!(fact, Fact::StepDone { step: StepId::Adapt(name), .. } if name.as_str() == "app");
-                if facts.iter().any(synced) {
-                    world.a.set_power(&"shop".parse().unwrap(), Power::Running);
-                    return;
-                }
-            }
+        // As soon as the target is adapted, somebody starts the source.
+        let adapted = |fact: &Fact| matches!(fact, Fact::StepDone { step: StepId::Adapt(name), .. } if name.as_str() == "app");
+        let meddler = play.world.as_soon_as(adapted, |world| {
+            world.a.set_power(&"shop".parse().unwrap(), Power::Running);
         });
         let state = play.run().await;
         meddler.await.unwrap();
@@ -335,7 +333,7 @@ fn a_stopped_service_whose_answer_must_be_unchanged_is_refused() {
 
 #[test]
 fn every_source_call_failing_for_ever_before_the_freeze_leaves_it_running() {
-    for op in [Op::Addresses, Op::Power, Op::Stop] {
+    for op in [Op::Addresses, Op::Power, Op::KeepSource, Op::Stop, Op::DisksStamp] {
         let case = format!("{op:?} fails for ever");
         let (ended, state, _) = play_with(&case, Script::default(), |world| {
             (0..FOR_EVER).for_each(|_| world.a.fail_next(op, trouble()));

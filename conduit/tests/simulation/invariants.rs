@@ -78,6 +78,9 @@ async fn moved(case: &str, world: &World, state: &Relocation) {
     for name in ["shop", "shop-db"] {
         let name: InstanceName = name.parse().unwrap();
         assert_eq!(world.a.kept_for(&name), Some(world.id), "{case}: the source {name} is marked");
+        assert!(!world.a.starts_by_itself(&name), "{case}: the source {name} starts by itself");
+        let starts = !world.script.stopped && !untidy;
+        assert!(world.b.starts_by_itself(&name) || !starts, "{case}: {name} starts by itself as before");
     }
     let report = report(state);
     assert_eq!(report.instances.len(), 2, "{case}");
@@ -98,6 +101,8 @@ async fn nothing_is_left(case: &str, world: &World, state: &Relocation) {
     for name in ["shop", "shop-db"] {
         let name: InstanceName = name.parse().unwrap();
         assert_eq!(world.a.kept_for(&name), None, "{case}: the source {name} is not marked any more");
+        let starts = world.a.starts_by_itself(&name);
+        assert_eq!(starts, !world.script.stopped, "{case}: whether the source {name} starts by itself");
     }
     if phase(state) != Phase::Canceled {
         let failure = state.failure.as_ref().unwrap_or_else(|| panic!("{case}: failed without a reason"));

@@ -6,6 +6,7 @@ mod failures;
 mod invariants;
 mod points;
 mod requests;
+mod source;
 mod undoing;
 mod worker;
 mod world;

@@ -18,6 +18,8 @@ pub enum Act {
     ClockJump(i64),
     /// The bus is away for so many seconds.
     Outage(u64),
+    /// The host of the source loses power and comes back: what starts by itself runs then, and nothing else.
+    SourceReboots,
     /// All workers are killed; others are started.
     WorkersDie,
 }

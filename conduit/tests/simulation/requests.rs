@@ -157,7 +157,7 @@ fn more_relocations_than_may_be_active_wait_their_turn_and_all_succeed() {
 fn cancel_after_the_point_of_no_return_is_refused_and_shown() {
     let (_, _, world) = play("undisturbed", Script::default());
     let labels = world.points.seen();
-    let commit = labels.iter().position(|label| label.starts_with("before keep_source")).unwrap();
+    let commit = labels.iter().rposition(|label| label.starts_with("before keep_source")).unwrap();
     let recorded = labels[commit..].iter().position(|label| label.starts_with("after recording")).unwrap();
     let script = Script { acts: vec![(commit + recorded, Act::Cancel)], ..Script::default() };
     simulate(async {

@@ -12,7 +12,7 @@ use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::WorkerId;
 use fluidcloud_proto::plan::{MigratorKind, StepId};
 use fluidcloud_proto::progress::{TransferProgress, TransferReport};
-use fluidcloud_proto::task::{FileDiff, Folded, Output, Task, TaskKey, Work};
+use fluidcloud_proto::task::{FileDiff, Folded, Output, Rehearsed, Task, TaskKey, Work};
 use fluidcloud_providers::{DiskOrder, Provider};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -283,12 +283,13 @@ impl Worker {
                 let digest = "folded".to_owned();
                 Ok(Output::Folded(Folded { into: fold.into.clone(), entries: 1, bytes: 8, digest }))
             }
-            Work::RehearseRewrite(config) | Work::RewriteConfig(config) => {
-                let diff = |rule: &fluidcloud_proto::request::RewriteRule| FileDiff {
-                    file: rule.file.clone(),
-                    matches: 1,
-                    diff: "-a\n+b".to_owned(),
-                };
+            Work::RehearseGuest(order) => {
+                let changes = order.adapt.iter().map(|_| "fstab".to_owned()).collect();
+                let folded_bytes = order.folds.iter().map(|_| 8).collect();
+                let files = order.rules.iter().map(diff).collect();
+                Ok(Output::Rehearsed(Rehearsed { changes, folded_bytes, files }))
+            }
+            Work::RewriteConfig(config) => {
                 Ok(Output::Rewritten { files: config.rules.iter().map(diff).collect() })
             }
         }
@@ -337,6 +338,10 @@ impl Worker {
         counts.was_silent |= first;
         first
     }
+}
+
+fn diff(rule: &fluidcloud_proto::request::RewriteRule) -> FileDiff {
+    FileDiff { file: rule.file.clone(), matches: 1, diff: "-a\n+b".to_owned() }
 }
 
 impl Counts {

@@ -51,6 +51,8 @@ pub struct Script {
     pub wrong_at_target: bool,
     /// The source is stopped from the beginning.
     pub stopped: bool,
+    /// A source does not listen when it is asked to shut down.
+    pub deaf: bool,
     pub active_max: Option<usize>,
 }
 
@@ -122,8 +124,9 @@ impl Play {
 
     pub fn on(script: Script, store: Arc<dyn Store>) -> Self {
         let witness = Witness::default();
-        let power = |guest: Guest| if script.stopped { guest } else { guest.running() };
+        let power = |guest: Guest| if script.stopped { guest } else { guest.running().autostart() };
         let app = Guest::new("shop").disk("hda", content(3)).disk("hdb", content(5)).nic(APP_MAC);
+        let app = if script.deaf { app.deaf() } else { app };
         let db = Guest::new("shop-db").disk("hda", content(11)).nic(DB_MAC);
         let a =
             MemoryProvider::builder("cloud-a").witness(&witness).guest(power(app)).guest(power(db)).build();
@@ -265,6 +268,7 @@ impl Play {
                     world.bus.set_connected(true);
                 });
             }
+            Act::SourceReboots => world.a.reboot(),
             Act::WorkersDie => {
                 world.workers.lock().unwrap().abort_all();
                 world.start_worker();
@@ -306,7 +310,7 @@ impl World {
             Work::AdaptGuest(adapt) => &adapt.disks[0].place,
             Work::FoldVolume(fold) => &fold.root.place,
             Work::RewriteConfig(config) => &config.disks[0].place,
-            Work::PrepareDisk(_) | Work::RehearseRewrite(_) => return,
+            Work::PrepareDisk(_) | Work::RehearseGuest(_) => return,
         };
         locks.insert(place.path.clone(), task.key.clone());
     }
@@ -369,6 +373,23 @@ impl World {
         let number = self.workers_made.fetch_add(1, Ordering::Relaxed);
         let work = worker::run(self.clone(), self.said_over(), format!("worker-{number}"));
         self.workers.lock().unwrap().spawn(work);
+    }
+
+    /// Somebody does something behind our back as soon as such a fact is in the log.
+    pub fn as_soon_as(
+        &self,
+        seen: impl Fn(&Fact) -> bool + Send + 'static,
+        act: impl FnOnce(&World) + Send + 'static,
+    ) -> tokio::task::JoinHandle<()> {
+        let world = self.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                if world.facts().await.iter().any(&seen) {
+                    return act(&world);
+                }
+            }
+        })
     }
 
     pub async fn facts(&self) -> Vec<Fact> {

@@ -13,7 +13,7 @@ use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{DiskPlace, Instance, Power};
 use fluidcloud_providers::memory::MemoryProvider;
-use fluidcloud_providers::{DiskOrder, Error, InstanceOrder, Made, Provider, Reservation, Site};
+use fluidcloud_providers::{DiskOrder, Error, InstanceOrder, Made, Provider, Reservation, Site, Stopped};
 use tokio::sync::{broadcast, watch};
 
 use crate::points::Points;
@@ -187,11 +187,17 @@ impl Provider for PointedProvider {
     async fn start(&self, instance: &InstanceName) -> Result<(), Error> {
         self.call("start", self.inner.start(instance)).await
     }
-    async fn stop(&self, instance: &InstanceName, grace: Duration) -> Result<(), Error> {
+    async fn stop(&self, instance: &InstanceName, grace: Duration) -> Result<Stopped, Error> {
         self.call("stop", self.inner.stop(instance, grace)).await
+    }
+    async fn disks_stamp(&self, instance: &InstanceName) -> Result<Option<String>, Error> {
+        self.call("disks_stamp", self.inner.disks_stamp(instance)).await
     }
     async fn keep_source(&self, instance: &InstanceName, id: RelocationId, note: &str) -> Result<(), Error> {
         self.call("keep_source", self.inner.keep_source(instance, id, note)).await
+    }
+    async fn is_kept(&self, instance: &InstanceName, id: RelocationId) -> Result<bool, Error> {
+        self.call("is_kept", self.inner.is_kept(instance, id)).await
     }
     async fn release_source(&self, instance: &InstanceName, id: RelocationId) -> Result<(), Error> {
         self.call("release_source", self.inner.release_source(instance, id)).await

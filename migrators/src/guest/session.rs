@@ -74,13 +74,13 @@ impl Session {
         let mut commands: Vec<_> = drives.iter().map(add_drive).collect();
         commands.push(Fish::new(&["run"]));
         let answers = session.ask_for(&commands, LAUNCH).await.map_err(|error| match error {
-            Error::Died { host, said } => Error::NoAppliance { host, said },
+            Error::Died { host, status, said } => Error::NoAppliance { host, status, said },
             other => other,
         })?;
         for (command, answer) in commands.iter().zip(answers) {
             if let Err(said) = answer {
                 let said = format!("{command}: {said}");
-                return Err(Error::NoAppliance { host: session.host(), said });
+                return Err(Error::NoAppliance { host: session.host(), status: None, said });
             }
         }
         Ok(session)
@@ -181,9 +181,8 @@ impl Session {
                 Some(Line::Stdout(line)) => committed |= line == "committed",
                 Some(Line::Stderr(line)) => keep(&mut said, line),
                 Some(Line::Exit(Some(0))) if committed => return Ok(()),
-                Some(Line::Exit(_)) | None => {
-                    return Err(Error::Died { host: self.host(), said: said.join("; ") });
-                }
+                Some(Line::Exit(status)) => return Err(self.died(status, said)),
+                None => return Err(self.lost(said)),
             }
         }
     }
@@ -222,14 +221,20 @@ impl Session {
                     }
                 }
                 Some(Line::Stderr(line)) => keep(&mut said, line),
-                Some(Line::Exit(status)) => {
-                    let status = status.map_or("killed".to_owned(), |status| status.to_string());
-                    let said = format!("{status}; {}; {}", said.join("; "), self.cutter.rest());
-                    return Err(Error::Died { host: self.host(), said });
-                }
-                None => return Err(Error::Died { host: self.host(), said: self.cutter.rest() }),
+                Some(Line::Exit(status)) => return Err(self.died(status, said)),
+                None => return Err(self.lost(said)),
             }
         }
+    }
+
+    fn died(&self, status: Option<i32>, said: Vec<String>) -> Error {
+        let how = status.map_or("it was killed".to_owned(), |status| format!("exit status {status}"));
+        Error::Died { host: self.host(), status, said: told(said, self.cutter.rest(), how) }
+    }
+
+    fn lost(&self, said: Vec<String>) -> Error {
+        let how = "the connection was lost".to_owned();
+        Error::Died { host: self.host(), status: None, said: told(said, self.cutter.rest(), how) }
     }
 
     fn timed_out(&self, command: &str, secs: u64) -> Error {
@@ -247,6 +252,13 @@ fn add_drive(drive: &Drive) -> Fish {
     if drive.read_only { fish.option("readonly:true") } else { fish.option("cachemode:unsafe") }
 }
 
+/// How it ended, and what it said before that, if anything.
+fn told(said: Vec<String>, rest: String, how: String) -> String {
+    let parts: Vec<_> = std::iter::once(how).chain(said).chain([rest]).collect();
+    let parts = parts.iter().map(|part| part.trim()).filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("; ")
+}
+
 fn keep(said: &mut Vec<String>, line: String) {
     if said.len() < SAID_LINES_MAX {
         said.push(line);
@@ -255,4 +267,23 @@ fn keep(said: &mut Vec<String>, line: String) {
 
 fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_is_told_from_the_parts_that_there_are() {
+        let text = |said: &[&str], rest: &str| {
+            told(
+                said.iter().map(|line| (*line).to_owned()).collect(),
+                rest.to_owned(),
+                "it was killed".into(),
+            )
+        };
+        assert_eq!(text(&[], ""), "it was killed");
+        assert_eq!(text(&["", "out of memory\n"], " "), "it was killed; out of memory");
+        assert_eq!(text(&[], "cut off"), "it was killed; cut off");
+    }
 }

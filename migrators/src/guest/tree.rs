@@ -75,6 +75,17 @@ impl Guest {
         Ok(guest)
     }
 
+    /// Mounts it again as its fstab is by now, as if these of its disks were the only ones.
+    pub async fn mount_again(&self, session: &mut Session, disks: &[usize]) -> Result<Self, Error> {
+        let root = self.mounts[..1].to_vec();
+        let commands = [Fish::new(&["umount-all"]), Fish::new(&["mount", &root[0].1, "/"])];
+        session.run(&commands).await?;
+        let fstab = text(session.read("/etc/fstab").await?);
+        let mut guest = Self { fstab, devices: self.devices.only(disks), mounts: root, ..self.clone() };
+        guest.mount_the_rest(session).await?;
+        Ok(guest)
+    }
+
     async fn mount_the_rest(&mut self, session: &mut Session) -> Result<(), Error> {
         let mut entries: Vec<_> = fstab::parse(&self.fstab)
             .into_iter()

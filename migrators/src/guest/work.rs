@@ -12,8 +12,9 @@ use serde::de::DeserializeOwned;
 use super::Error;
 use super::session::{self, Drive, Session};
 
-const FENCED: &str = "76";
-const HELD: &str = "77";
+/// Exit statuses of `work.sh`.
+const FENCED: i32 = 76;
+const HELD: i32 = 77;
 /// Committing writes as much as was changed.
 const COMMIT_SECS: u64 = 4 * 3600;
 const HALT_SECS: u64 = 30;
@@ -95,9 +96,9 @@ impl Work {
             return error.into();
         };
         let disk = self.root.path.clone();
-        if status.contains(FENCED) {
+        if status.contains(&FENCED.to_string()) {
             Error::Fenced { disk, held: stderr.trim().to_owned(), ours: self.epoch }
-        } else if status.contains(HELD) {
+        } else if status.contains(&HELD.to_string()) {
             Error::Held { disk, host: host.clone() }
         } else {
             error.into()
@@ -107,10 +108,12 @@ impl Work {
     fn told_by_session(&self, error: Error) -> Error {
         let disk = self.root.path.clone();
         match error {
-            Error::NoAppliance { said, .. } if said.starts_with(FENCED) => {
-                Error::Fenced { disk, held: "a newer one".to_owned(), ours: self.epoch }
+            Error::NoAppliance { status: Some(FENCED), said, .. } => {
+                // The script says which.
+                let held = said.split("; ").find(|part| part.parse::<u64>().is_ok()).unwrap_or("unknown");
+                Error::Fenced { disk, held: held.to_owned(), ours: self.epoch }
             }
-            Error::NoAppliance { host, said } if said.starts_with(HELD) => Error::Held { disk, host },
+            Error::NoAppliance { status: Some(HELD), host, .. } => Error::Held { disk, host },
             other => other,
         }
     }

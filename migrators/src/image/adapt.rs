@@ -1,28 +1,30 @@
-//! Lets the guest boot on the target's hardware. One appliance: read what the guest is, decide (pure, in the modules
-//! below), change only what does not fit, and read again whether the initramfs now holds what it must.
+//! Lets the guest boot on the target's hardware. One appliance: read what the guest is, decide ([`Plan`]; pure, in the
+//! modules below), change only what does not fit, and read again whether the initramfs now holds what it must.
 
 mod boot;
 mod drivers;
 mod edits;
+mod files;
 mod mounts;
 mod nics;
+mod plan;
+mod room;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::Epoch;
 use fluidcloud_proto::task::{AdaptGuest, Output};
 use fluidcloud_providers::Site;
 
-use crate::guest::{self, Drive, Fish, Guest, Session, Work};
-use drivers::Drivers;
-use edits::Edits;
+use crate::guest::{self, Drive, Guest, Work};
+use files::Files;
 
-/// Building every initramfs of a guest, under emulation.
-const REBUILD: Duration = Duration::from_secs(3600);
-/// Unpacking them to look inside.
-const LOOK: Duration = Duration::from_secs(900);
+pub(crate) use drivers::Drivers;
+pub(crate) use plan::Plan;
+
+/// Told where a guest's disks are used raw.
+pub(crate) const NOTHING: &str = "nothing: there is no file system on its disks";
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -42,6 +44,10 @@ pub enum Error {
     UnknownTool { system: String, missing: String },
     #[error("after it was rebuilt, the initramfs of kernel {kernel} of {system} still lacks {missing}")]
     NotBuilt { system: String, kernel: String, missing: String },
+    #[error(
+        "{system} has {free} bytes free at {at}, and building its initramfs for the target's hardware takes up to {needed}"
+    )]
+    NoRoom { system: String, at: &'static str, needed: u64, free: u64 },
     #[error("hardware `{0}` is not known to FluidCloud")]
     UnknownHardware(String),
 }
@@ -58,11 +64,16 @@ impl Error {
             }
             Self::UnknownTool { .. } => "in the guest, add the drivers to its initramfs, then try again".into(),
             Self::NotBuilt { .. } => "in the guest, run `update-initramfs -u -k all` or `dracut -f` and see why".into(),
+            Self::NoRoom { at, .. } => format!("free space at {at} in the guest, such as by removing old kernels"),
             Self::UnknownHardware(_) => {
                 "use ide, sata, scsi, virtio or nvme disks and e1000, e1000e or virtio NICs in the provider's `shape`".into()
             }
         };
-        Failure::never(Code::GuestUnsupported, self.to_string(), remedy)
+        let code = match self {
+            Self::NoRoom { .. } => Code::NoRoom,
+            _ => Code::GuestUnsupported,
+        };
+        Failure::never(code, self.to_string(), remedy)
     }
 }
 
@@ -90,81 +101,15 @@ pub(super) async fn adapt(
         Ok(guest) => guest,
         // Disks that are used raw: what boots from them, if anything, is beyond us. The checks will tell.
         Err(guest::Error::NoFileSystem { .. }) => {
-            let changes = vec!["nothing: there is no file system on its disks".to_owned()];
+            let changes = vec![NOTHING.to_owned()];
             work.seal(session, &changes).await?;
             return Ok(Output::Adapted { changes });
         }
         Err(error) => return Err(error.into()),
     };
-    let system = guest.name.clone();
-    let files = read_files(&mut session).await?;
-
-    let mut edits = Edits::default();
-    mounts::adapt(&guest, &mut edits)?;
-    boot::adapt(&guest, &files, &mut edits)?;
-    let macs: Vec<_> = order.nics.iter().map(|nic| nic.mac.to_ascii_lowercase()).collect();
-    nics::adapt(&macs, &files, &mut edits);
-
-    let kernels = drivers::look(&mut session, &drivers, LOOK).await?;
-    let rebuild = drivers::plan(&system, &drivers, &kernels, &files)?;
-    if let Some(rebuild) = &rebuild {
-        rebuild.configure(&files, &mut edits);
-    }
-    edits.label_if_needed(&files);
-    edits.apply(&mut session).await?;
-
-    let mut changes = edits.told();
-    if let Some(rebuild) = rebuild {
-        session.run_for(&[Fish::new(&["sh", rebuild.command()])], REBUILD).await?;
-        let kernels = drivers::look(&mut session, &drivers, LOOK).await?;
-        changes.extend(drivers::prove(&system, &drivers, &kernels, rebuild.kernels())?);
-    }
+    let plan = Plan::make(&mut session, &guest, &order.nics, drivers).await?;
+    plan.edit(&mut session).await?;
+    let changes = plan.rebuild(&mut session).await?;
     work.seal(session, &changes).await?;
     Ok(Output::Adapted { changes })
-}
-
-/// Text files of the guest by path: all that the decisions below are made from.
-#[derive(Clone, Debug, Default)]
-struct Files(std::collections::BTreeMap<String, String>);
-
-impl Files {
-    fn get(&self, path: &str) -> Option<&str> {
-        self.0.get(path).map(String::as_str)
-    }
-
-    /// Those of a directory with an ending, by name.
-    fn within<'a>(&'a self, dir: &'a str, ending: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.0
-            .iter()
-            .filter(move |(path, _)| {
-                path.strip_prefix(dir).is_some_and(|rest| rest.starts_with('/') && rest.ends_with(ending))
-            })
-            .map(|(path, text)| (path.as_str(), text.as_str()))
-    }
-}
-
-/// Files of a directory that are read at most.
-const DIR_FILES_MAX: usize = 100;
-
-async fn read_files(session: &mut Session) -> Result<Files, guest::Error> {
-    let dirs: Vec<_> = [boot::DIRS, nics::DIRS, drivers::DIRS].concat();
-    let is_dir: Vec<_> =
-        dirs.iter().map(|dir| Fish::new(&["is-dir", dir]).option("followsymlinks:true")).collect();
-    let is_dir = session.run(&is_dir).await?;
-    let there: Vec<_> = dirs.iter().zip(is_dir).filter(|(_, is)| is == "true").map(|(dir, _)| *dir).collect();
-    let listed: Vec<_> = there.iter().map(|dir| Fish::new(&["ls", dir])).collect();
-    let listed = session.run(&listed).await?;
-    let mut paths: Vec<String> = [boot::FILES, nics::FILES, drivers::FILES, edits::FILES]
-        .concat()
-        .iter()
-        .map(|path| (*path).to_owned())
-        .collect();
-    for (dir, names) in there.iter().zip(&listed) {
-        paths.extend(names.lines().take(DIR_FILES_MAX).map(|name| format!("{dir}/{name}")));
-    }
-    let contents = session.read_all(&paths).await?;
-    // What is no text is none of the files that are meant.
-    let text = |content: Option<Vec<u8>>| content.and_then(|bytes| String::from_utf8(bytes).ok());
-    let files = paths.into_iter().zip(contents).filter_map(|(path, content)| Some((path, text(content)?)));
-    Ok(Files(files.collect()))
 }

@@ -37,13 +37,19 @@ pub enum Error {
     Viaduct { disk: String, code: String, message: String, remedy: String, retryable: bool },
     #[error("copying disk {disk}: the {end} at {host} ended without a word ({said})")]
     Died { disk: String, end: &'static str, host: String, said: String },
+    #[error("copying disk {disk}: the {end} at {host} was left waiting, as the other end {said}")]
+    LeftAlone { disk: String, end: &'static str, host: String, said: String },
     #[error("copying disk {disk}: the {end} at {host} said nothing for {secs} s")]
     Silent { disk: String, end: &'static str, host: String, secs: u64 },
     #[error("copying disk {disk}: the ends do not agree, sent was {sent} and received {received}")]
     Disagree { disk: String, sent: String, received: String },
     #[error("copying disk {disk}: the {end} says that it did not verify the digest")]
     Unverified { disk: String, end: &'static str },
-    #[error("site of {provider} does not say how others log in there over ssh")]
+    #[error(
+        "copying disk {disk}: its target does not keep what is written to it, also not when all was copied again: {why}"
+    )]
+    DoesNotKeep { disk: String, why: String },
+    #[error("the site of provider `{provider}` does not say how others log in there over ssh")]
     NoPeerSsh { provider: String },
     #[error("`viaduct identity` at {host} answered `{answer}`")]
     Identity { host: String, answer: String },
@@ -53,17 +59,20 @@ impl Error {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Viaduct { retryable, .. } => *retryable,
-            Self::Died { .. } | Self::Silent { .. } | Self::Disagree { .. } => true,
-            Self::Unverified { .. } | Self::NoPeerSsh { .. } | Self::Identity { .. } => false,
+            Self::Died { .. } | Self::LeftAlone { .. } | Self::Silent { .. } | Self::Disagree { .. } => true,
+            Self::Unverified { .. }
+            | Self::DoesNotKeep { .. }
+            | Self::NoPeerSsh { .. }
+            | Self::Identity { .. } => false,
         }
     }
 
     fn code(&self) -> Code {
         match self {
             Self::Viaduct { code, .. } => code_of(code),
-            Self::Died { .. } => Code::Unreachable,
+            Self::Died { .. } | Self::LeftAlone { .. } => Code::Unreachable,
             Self::Silent { .. } => Code::TimedOut,
-            Self::Disagree { .. } | Self::Unverified { .. } => Code::Corrupted,
+            Self::Disagree { .. } | Self::Unverified { .. } | Self::DoesNotKeep { .. } => Code::Corrupted,
             Self::NoPeerSsh { .. } => Code::Provider,
             Self::Identity { .. } => Code::Internal,
         }
@@ -75,9 +84,16 @@ impl Error {
             Self::Died { .. } => {
                 "see the log of that host for who ended it (memory, a person); it is tried again".into()
             }
+            Self::LeftAlone { .. } => {
+                "check the network between the two hosts and what the other end said; it is tried again"
+                    .into()
+            }
             Self::Silent { .. } => "check the storage and the network of that host; it is tried again".into(),
             Self::Disagree { .. } => "test the memory and storage of both hosts; it is copied again".into(),
             Self::Unverified { .. } => "use the same version of viaduct at both ends".into(),
+            Self::DoesNotKeep { .. } => {
+                "test the storage of the target's host before it is used again".into()
+            }
             Self::NoPeerSsh { .. } => {
                 "add `site.peer_ssh` to the target provider's configuration, or use the tcp transport".into()
             }
@@ -114,6 +130,7 @@ pub async fn sync(ends: &Ends<'_>, progress: &Progress) -> Result<TransferReport
     let (saver, mut tally) = Saver::load(&ends.target, ends.tally()).await;
     let mut in_vain = 0;
     let mut pause = PAUSE_MIN;
+    let mut forgot = false;
     for number in 1.. {
         let Attempt { outcome, last, fresh_bytes } = run_once(ends, &tally, progress, &saver).await;
         let error = match outcome {
@@ -136,6 +153,18 @@ pub async fn sync(ends: &Ends<'_>, progress: &Progress) -> Result<TransferReport
         // What was killed with us in the middle may hold the target for a moment; the next attempt would be fenced.
         if let Err(error) = halt(&*ends.target, ends.order()).await {
             tracing::debug!(disk = %ends.disk(), %error, "cannot see whether the target is free");
+        }
+        let differs = matches!(&error, crate::Error::Sync(Error::Viaduct { code, .. }) if code == "differs");
+        if differs {
+            // All is copied again, but only once: storage that does not keep what is written is no matter of retries.
+            if std::mem::replace(&mut forgot, true) {
+                let (disk, why) = (ends.disk().to_string(), error.to_string());
+                return Err(Error::DoesNotKeep { disk, why }.into());
+            }
+            if let Err(cannot) = ends.forget().await {
+                tracing::warn!(disk = %ends.disk(), error = %cannot, "cannot forget what the target held");
+                return Err(error);
+            }
         }
         sleep(pause).await;
         pause = (pause * 2).min(PAUSE_MAX);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use fluidcloud_proto::Code;
 use fluidcloud_proto::ids::DiskId;
 use fluidcloud_proto::request::{RewriteRule, Transport};
-use fluidcloud_proto::task::{Hardware, TaskKey};
+use fluidcloud_proto::task::{Adaptation, Folding, Hardware, Rehearsed, TaskKey};
 use fluidcloud_proto::topology::DiskFormat;
 use fluidcloud_providers::memory::Guest;
 
@@ -67,6 +67,15 @@ async fn scene(copied: bool) -> Scene {
 fn guest_disk(name: &str, place: &DiskPlace) -> GuestDisk {
     let staging = name == "sdb";
     GuestDisk { disk: disk(name), place: place.clone(), guest_device: format!("/dev/{name}"), staging }
+}
+
+fn virtio() -> Hardware {
+    Hardware {
+        machine: "q35".into(),
+        disk_bus: "virtio".into(),
+        nic: "virtio".into(),
+        format: DiskFormat::Raw,
+    }
 }
 
 fn rule(pattern: &str) -> RewriteRule {
@@ -159,17 +168,8 @@ async fn syncing_keeps_the_contract() {
 #[tokio::test(start_paused = true)]
 async fn adapting_keeps_the_contract() {
     check("adapt", MigratorKind::Image, |scene| {
-        let hardware = Hardware {
-            machine: "q35".into(),
-            disk_bus: "virtio".into(),
-            nic: "virtio".into(),
-            format: DiskFormat::Raw,
-        };
-        Work::AdaptGuest(AdaptGuest {
-            disks: vec![guest_disk("sda", &scene.root)],
-            nics: Vec::new(),
-            hardware,
-        })
+        let disks = vec![guest_disk("sda", &scene.root)];
+        Work::AdaptGuest(AdaptGuest { disks, nics: Vec::new(), hardware: virtio() })
     })
     .await;
 }
@@ -209,13 +209,48 @@ async fn perform(
 async fn a_rehearsal_shows_the_diff_and_changes_nothing() {
     let scene = scene(true).await;
     let before = scene.b.disk_bytes(&scene.root);
-    let work = Work::RehearseRewrite(rewrite_order(&scene, "/mnt/volume"));
-    let Output::Rewritten { files } = perform(&scene, MigratorKind::Rewrite, "b", work, 1).await.unwrap()
-    else {
-        panic!("not an answer to a rehearsal");
-    };
-    assert!(files[0].diff.contains("-data=/mnt/volume\n+data=/srv\n"), "{}", files[0].diff);
+    let rehearsed = rehearsed(&scene, rehearsal(&scene, "/srv/volume", rule("/mnt/volume"))).await.unwrap();
+    assert_eq!((rehearsed.changes.len(), rehearsed.folded_bytes.as_slice()), (1, &[2_u64][..]));
+    let diff = &rehearsed.files[0].diff;
+    assert!(diff.contains("-data=/mnt/volume\n+data=/srv\n"), "{diff}");
     assert_eq!(scene.b.disk_bytes(&scene.root), before);
+}
+
+#[tokio::test]
+async fn a_rehearsal_sees_what_the_steps_before_will_have_left() {
+    let scene = scene(true).await;
+    let folded = RewriteRule { file: "/srv/volume/one".into(), pattern: "1".into(), replace: "2".into() };
+    assert_eq!(
+        rehearsed(&scene, rehearsal(&scene, "/srv/volume", folded)).await.unwrap().files[0].matches,
+        1
+    );
+    let adapted = RewriteRule { file: disk::HARDWARE.into(), pattern: "virtio".into(), replace: "x".into() };
+    let refused = rehearsed(&scene, rehearsal(&scene, "/bin", adapted)).await.unwrap_err();
+    assert_eq!(refused.to_failure().code, Code::NameTaken);
+}
+
+#[tokio::test]
+async fn a_rehearsal_refuses_what_does_not_fit() {
+    let scene = scene(true).await;
+    let grown = RewriteRule { replace: "x".repeat(SIZE), ..rule("/mnt") };
+    let refused = rehearsed(&scene, rehearsal(&scene, "/srv/volume", grown)).await.unwrap_err();
+    assert_eq!(refused.to_failure().code, Code::NoRoom);
+}
+
+fn rehearsal(scene: &Scene, into: &str, rule: RewriteRule) -> RehearseGuest {
+    RehearseGuest {
+        disks: vec![guest_disk("sda", &scene.root), guest_disk("sdb", &scene.volume)],
+        adapt: Some(Adaptation { nics: Vec::new(), hardware: virtio() }),
+        folds: vec![Folding { volume: disk("sdb"), into: into.into() }],
+        rules: vec![rule],
+    }
+}
+
+async fn rehearsed(scene: &Scene, order: RehearseGuest) -> Result<Rehearsed, Error> {
+    match perform(scene, MigratorKind::Rewrite, "b", Work::RehearseGuest(order), 1).await? {
+        Output::Rehearsed(rehearsed) => Ok(rehearsed),
+        other => panic!("not an answer to a rehearsal: {other:?}"),
+    }
 }
 
 #[tokio::test]

@@ -1,55 +1,65 @@
 //! What changed, as people read it. It travels in messages and is shown, so it is short and says no secret.
 
-use std::sync::LazyLock;
 use std::time::Duration;
 
-use regex::Regex;
-use similar::TextDiff;
+use similar::{ChangeTag, TextDiff};
+
+use super::mask;
 
 /// Of one file; the rest is told by its number of lines.
 const DIFF_BYTES_MAX: usize = 32 << 10;
 /// After this time the diff may be longer than it need be.
 const DIFF_TIME: Duration = Duration::from_secs(1);
-/// Few, as a line nearby is not what was asked about.
+/// Few, as a line nearby is not what was asked about; of these only the keys are shown.
 const CONTEXT_LINES: usize = 1;
 /// Longer lines are cut.
 const LINE_CHARS_MAX: usize = 400;
 
-/// `key: value` and `key=value` where the key sounds secret, up to the end of its quotes or of the line; and passwords
-/// in URLs.
-static SECRET: LazyLock<[Regex; 2]> = LazyLock::new(|| {
-    let key = r#"(?i)((?:pass(?:word|wd|phrase)?|secret|token|(?:api|access|private)_?-?key|credentials?|authorization)\w*["']?\s*[:=]\s*)(?:"[^"]*"?|'[^']*'?|[^\s"'].*)"#;
-    let url = r"(://[^/\s:@]+:)[^/\s@]+@";
-    [key, url].map(|pattern| Regex::new(pattern).unwrap_or_else(|error| unreachable!("{error}")))
-});
-
 pub fn unified(path: &str, before: &str, after: &str) -> String {
     let diff = TextDiff::configure().timeout(DIFF_TIME).diff_lines(before, after);
-    let name = path.trim_start_matches('/');
+    // What a line may show depends on those before it, also on those that are not shown.
+    let (old, new) = match mask::is_secret_file(path) {
+        true => (keys(before), keys(after)),
+        false => (mask::lines(before), mask::lines(after)),
+    };
+    let line =
+        |lines: &[String], at: Option<usize>| at.and_then(|at| lines.get(at)).cloned().unwrap_or_default();
     let mut unified = diff.unified_diff();
-    let text =
-        unified.context_radius(CONTEXT_LINES).header(&format!("a/{name}"), &format!("b/{name}")).to_string();
+    let mut lines = Vec::new();
+    for hunk in unified.context_radius(CONTEXT_LINES).iter_hunks() {
+        lines.push(hunk.header().to_string());
+        lines.extend(hunk.iter_changes().map(|change| match change.tag() {
+            ChangeTag::Equal => format!(" {}", mask::key_only(&line(&old, change.old_index()))),
+            ChangeTag::Delete => format!("-{}", line(&old, change.old_index())),
+            ChangeTag::Insert => format!("+{}", line(&new, change.new_index())),
+        }));
+    }
+    if lines.is_empty() {
+        return String::new();
+    }
+    let name = path.trim_start_matches('/');
+    bounded(std::iter::once(format!("--- a/{name}\n+++ b/{name}")).chain(lines))
+}
+
+fn keys(text: &str) -> Vec<String> {
+    text.lines().map(mask::key_only).collect()
+}
+
+fn bounded(lines: impl Iterator<Item = String>) -> String {
     let mut shown = String::new();
     let mut hidden = 0_usize;
-    for line in text.lines() {
+    for line in lines {
         if hidden > 0 || shown.len() + line.len().min(LINE_CHARS_MAX * 4) > DIFF_BYTES_MAX {
             hidden += 1;
             continue;
         }
-        shown.push_str(&masked(line));
+        shown.extend(line.chars().take(LINE_CHARS_MAX));
         shown.push('\n');
     }
     if hidden > 0 {
         shown.push_str(&format!("… {hidden} more lines\n"));
     }
     shown
-}
-
-fn masked(line: &str) -> String {
-    let line: String = line.chars().take(LINE_CHARS_MAX).collect();
-    let [key, url] = &*SECRET;
-    let line = key.replace_all(&line, "${1}***");
-    url.replace_all(&line, "${1}***@").into_owned()
 }
 
 #[cfg(test)]
@@ -60,27 +70,23 @@ mod tests {
     fn a_diff_shows_the_change_and_little_around_it() {
         let before = "1\n2\n3\nold\n5\n6\n7\n";
         let shown = unified("/etc/app.conf", before, &before.replace("old", "new"));
-        assert_eq!(shown, "--- a/etc/app.conf\n+++ b/etc/app.conf\n@@ -3,3 +3,3 @@\n 3\n-old\n+new\n 5\n");
+        assert_eq!(shown, "--- a/etc/app.conf\n+++ b/etc/app.conf\n@@ -3,3 +3,3 @@\n …\n-old\n+new\n …\n");
         assert_eq!(unified("/x", before, before), "");
+        // chap-secrets has no form by which a password could be told from a name.
+        let shown = unified("/etc/ppp/chap-secrets", "client old hunter2 *\n", "client new hunter2 *\n");
+        assert!(shown.ends_with("-…\n+…\n"), "{shown}");
     }
 
     #[test]
-    fn a_secret_beside_the_change_is_not_shown() {
-        for secret in [
-            "password = hunter2",
-            "\"api_key\": \"hunter2\"",
-            "DB_PASSWORD=hunter2",
-            "url=x://me:hunter2@h/p",
-            "\"password\": \"ab,cd hunter2\"",
-            "secret = 'a;hunter2'",
-            "Authorization: Bearer hunter2",
-            "AWS_ACCESS_KEY=hunter2",
-            "token: ab,hunter2",
-        ] {
-            let shown = unified("/x", &format!("{secret}\nold\n"), &format!("{secret}\nnew\n"));
-            assert!(!shown.contains("hunter2"), "{shown}");
-            assert!(shown.contains("***"), "{shown}");
-        }
+    fn a_secret_beside_the_change_or_on_its_line_is_not_shown() {
+        let before = "key1 = 1\npassword = hunter2\npath = /old, token = hunter2\nplain hunter2\n";
+        let shown = unified("/x", before, &before.replace("/old", "/new"));
+        let expected = " password = …\n-path = /old, token = ***\n+path = /new, token = ***\n …\n";
+        assert!(shown.ends_with(expected), "{shown}");
+        // It is known where it began, though that is not shown.
+        let pem = "-----BEGIN KEY-----\nhunter2\nhunter2\nold\nhunter2\n-----END KEY-----\n";
+        let shown = unified("/x", pem, &pem.replace("old", "new"));
+        assert!(shown.ends_with(" …\n-***\n+***\n …\n"), "{shown}");
     }
 
     #[test]

@@ -2,20 +2,20 @@
 //! are read back with owners, modes, links, times, attributes and ACLs, and their digests compared. In one appliance,
 //! on an overlay of the root disk: until the proof holds, the root disk is as it was.
 
-mod checks;
+pub(crate) mod checks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use fluidcloud_proto::failure::{Code, Failure};
-use fluidcloud_proto::ids::Epoch;
+use fluidcloud_proto::ids::{DiskId, Epoch};
 use fluidcloud_proto::task::{FoldVolume, Folded, GuestDisk};
 use fluidcloud_providers::Site;
 use serde::Deserialize;
 
 use crate::binary::{ViaductBinary, text};
 use crate::guest::fish::{Fish, shell_word};
-use crate::guest::{self, Drive, Guest, Session, Work, fstab};
+use crate::guest::{self, Drive, Guest, Session, Space, Work, fstab};
 
 /// Copying a volume, or reading one back.
 const COPY: Duration = Duration::from_secs(6 * 3600);
@@ -33,7 +33,7 @@ pub enum Error {
     NotEmpty { volume: String, into: String },
     #[error("volume {volume} cannot be folded into {into}: {why}")]
     Unfit { volume: String, into: String, why: String },
-    #[error("volume {volume} has {found}, not one file system")]
+    #[error("volume {volume} cannot be folded: instead of one file system it holds {found}")]
     NoFileSystem { volume: String, found: String },
     #[error("the copy of volume {volume} at {into} differs: {volume_digest} became {copy_digest}")]
     Differs { volume: String, into: String, volume_digest: String, copy_digest: String },
@@ -74,7 +74,9 @@ pub(super) async fn fold(
     order: &FoldVolume,
     epoch: Epoch,
 ) -> Result<Folded, crate::Error> {
-    checks::plain(order)?;
+    // In the appliance the root comes first.
+    let asked = Asked { volume: &order.volume.disk, into: &order.into, at: 1 };
+    checks::plain(asked)?;
     let work = work(site, order, epoch)?;
     if let Some(earlier) = work.earlier().await? {
         return Ok(earlier);
@@ -84,12 +86,13 @@ pub(super) async fn fold(
     let root = GuestDisk { staging: false, ..order.root.clone() };
     let volume = GuestDisk { staging: true, ..order.volume.clone() };
     let guest = Guest::mount(&mut session, &[root, volume]).await?;
-    let place = checks::place(&mut session, &guest, order).await?;
-    checks::room(&mut session, order, &place).await?;
+    let place = checks::place(&mut session, &guest, asked).await?;
+    let free = Space::at(&mut session, place.parent()).await?;
+    checks::room(&mut session, asked, &place, free).await?;
 
     mount_both(&mut session, &guest, &place).await?;
     let copy = copy(&mut session, &place).await?;
-    drop_mount(&mut session, &guest, &place).await?;
+    drop_mount(&mut session, GUEST, &guest, &place).await?;
     let manifest = prove(&mut session, &tree, order, &copy).await?;
 
     let Manifest { digest, entries, bytes } = manifest;
@@ -98,13 +101,35 @@ pub(super) async fn fold(
     Ok(folded)
 }
 
+/// Which volume shall go where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked<'a> {
+    pub volume: &'a DiskId,
+    pub into: &'a str,
+    /// Which of the disks in the appliance the volume is.
+    pub at: usize,
+}
+
+impl Asked<'_> {
+    fn unfit(self, why: String) -> Error {
+        Error::Unfit { volume: self.volume.to_string(), into: self.into.to_owned(), why }
+    }
+}
+
 /// Where the content comes from and goes to.
-#[derive(Debug)]
-struct Place {
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
     /// The volume's device in the appliance.
-    device: String,
+    pub device: String,
     /// `into` without links, inside the guest.
-    into: String,
+    pub into: String,
+}
+
+impl Place {
+    pub fn parent(&self) -> &str {
+        let parent = self.into.rsplit_once('/').map_or("", |(parent, _)| parent);
+        if parent.is_empty() { "/" } else { parent }
+    }
 }
 
 /// Beside each other: the guest's file systems without the volume, and the volume.
@@ -147,12 +172,17 @@ async fn copy(session: &mut Session, place: &Place) -> Result<String, guest::Err
     Ok(copy)
 }
 
-/// The guest must not wait at boot for a volume that is gone.
-async fn drop_mount(session: &mut Session, guest: &Guest, place: &Place) -> Result<(), guest::Error> {
+/// The guest, which is mounted at `top`, must not wait at boot for a volume that is gone.
+pub(crate) async fn drop_mount(
+    session: &mut Session,
+    top: &str,
+    guest: &Guest,
+    place: &Place,
+) -> Result<(), guest::Error> {
     let text =
         without_device(&guest.fstab, |spec| guest.devices.find(spec).as_deref() == Some(&place.device));
     if text != guest.fstab {
-        session.write(&format!("{GUEST}/etc/fstab"), text.as_bytes()).await?;
+        session.write(&format!("{top}/etc/fstab"), text.as_bytes()).await?;
     }
     Ok(())
 }

@@ -220,7 +220,7 @@ async fn a_lease_that_comes_too_late_is_given_back_at_once() {
     let mut stage = Stage::new(1).await;
     stage.order(WorkerCommand::Granted { key: task(1, 1).key }).await;
     let (_, failure) = stage.failed().await;
-    assert_eq!((failure.code, failure.retryable(), stage.begun()), (Code::LeaseLost, true, 0));
+    assert_eq!((failure.code, failure.retryable(), stage.begun()), (Code::HandedBack, true, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -387,7 +387,7 @@ async fn draining_gives_long_work_back() {
     stage.claimed().await;
     stage.shutdown.cancel();
     let (_, failure) = stage.failed().await;
-    assert_eq!((failure.code, failure.retryable(), stage.halted()), (Code::LeaseLost, true, 1));
+    assert_eq!((failure.code, failure.retryable(), stage.halted()), (Code::HandedBack, true, 1));
     (&mut stage.ended).await.unwrap().unwrap();
     // What was only claimed is in its queue again.
     assert_eq!(stage.bus.depth(&tasks()).await.unwrap().ready, 1);

@@ -13,7 +13,9 @@ pub(super) async fn all(fixture: &dyn Fixture) {
     it_starts_and_stops_however_often_it_is_asked(fixture).await;
     a_taken_name_changes_nothing(fixture).await;
     only_its_own_relocation_removes_an_instance(fixture).await;
-    an_instance_starts_by_itself_only_when_settled(fixture).await;
+    for autostart in [true, false] {
+        an_instance_starts_by_itself_only_when_settled(fixture, autostart).await;
+    }
     what_is_not_there_is_unknown(fixture).await;
     a_reservation_needs_room_and_free_names(fixture).await;
 }
@@ -70,10 +72,12 @@ async fn it_starts_and_stops_however_often_it_is_asked(fixture: &dyn Fixture) {
     let running = provider.inspect(&order.name).await.expect("inspect while it runs");
     assert_eq!((running.power, running.disks.len()), (Power::Running, 2));
     provider.addresses(&order.name).await.expect("addresses of one that has none yet");
+    let mut stopped = Vec::new();
     for _ in 0..2 {
-        provider.stop(&order.name, GRACE).await.expect("stop");
+        stopped.push(provider.stop(&order.name, GRACE).await.expect("stop"));
         assert_eq!(provider.power(&order.name).await.expect("power"), Power::Stopped);
     }
+    assert_eq!(stopped[0], stopped[1], "how it went off is told again");
     assert_eq!(provider.addresses(&order.name).await.expect("addresses"), [] as [std::net::IpAddr; 0]);
     undo(&*provider, &order).await;
 }
@@ -111,14 +115,15 @@ async fn only_its_own_relocation_removes_an_instance(fixture: &dyn Fixture) {
     undo(&*provider, &order).await;
 }
 
-async fn an_instance_starts_by_itself_only_when_settled(fixture: &dyn Fixture) {
+async fn an_instance_starts_by_itself_only_when_settled(fixture: &dyn Fixture, autostart: bool) {
     let provider = fixture.provider();
-    let order = instance_order(&*provider, RelocationId::new()).await;
+    let order = InstanceOrder { autostart, ..instance_order(&*provider, RelocationId::new()).await };
     provider.create_instance(&order).await.expect("create_instance");
     assert!(!fixture.starts_by_itself(&order.name).await);
     fixture.leave_scraps(order.relocation, &order.disks[0].1).await;
     provider.settle(order.relocation).await.expect("settle");
-    assert!(fixture.starts_by_itself(&order.name).await);
+    assert_eq!(fixture.starts_by_itself(&order.name).await, autostart, "as it was ordered");
+    assert_eq!(provider.inspect(&order.name).await.expect("inspect").autostart, autostart);
     assert_eq!(provider.made_for(order.relocation).await.expect("made_for").len(), 3);
     undo(&*provider, &order).await;
 }

@@ -52,6 +52,7 @@ pub(super) fn write(order: &InstanceOrder, machine: &Machine<'_>) -> String {
     let kind = if machine.accel == Accel::Kvm { "kvm" } else { "qemu" };
     let disks = order.disks.iter().enumerate().map(|(at, (_, place))| disk(at, place, hardware));
     let nics = order.nics.iter().map(|nic| interface(nic, machine));
+    let made = tag::Mark { relocation: order.relocation, autostart: order.autostart };
     let devices = Element::new("devices")
         .children(disks)
         .children((hardware.disk_bus == "scsi").then(scsi_controller))
@@ -66,7 +67,7 @@ pub(super) fn write(order: &InstanceOrder, machine: &Machine<'_>) -> String {
         .with("type", kind)
         .child(Element::new("name").text(&order.name))
         .child(Element::new("uuid").text(uuid(order.relocation, order.name.as_str())))
-        .child(Element::new("metadata").child(tag::made_element(order.relocation, &order.note)))
+        .child(Element::new("metadata").child(tag::made_element(made, &order.note)))
         .child(Element::new("memory").with("unit", "b").text(order.memory_bytes))
         .child(Element::new("vcpu").text(order.vcpus.max(1)))
         .child(os(order.firmware, hardware))

@@ -1,5 +1,6 @@
 //! The instance as it stands: its XML, what its images say, and where it answers.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use fluidcloud_proto::ids::InstanceName;
@@ -20,6 +21,9 @@ struct Seen {
     xml: String,
     power: Power,
     persistent: bool,
+    autostart: bool,
+    /// Disks and network cards that it has only while it runs, or only once it is started again.
+    differs: Vec<String>,
     /// Its memory lies saved on disk.
     saved: bool,
     snapshots: u32,
@@ -64,6 +68,7 @@ impl LibvirtProvider {
         Ok(Instance {
             name: instance.clone(),
             power: seen.power,
+            autostart: seen.autostart,
             machine: described.machine,
             firmware: described.firmware,
             vcpus: described.vcpus,
@@ -128,14 +133,36 @@ fn see(connect: &Connect, name: &str) -> Result<Option<Seen>, VirtError> {
             }
         }
     }
+    let persistent = domain.is_persistent()?;
     Ok(Some(Seen {
         power: lifecycle::power_of(&domain)?,
-        persistent: domain.is_persistent()?,
+        persistent,
+        // One that is not persistent cannot.
+        autostart: persistent && lifecycle::autostart_of(&domain)?,
+        differs: differs(&domain, &xml)?,
         saved: domain.has_managed_save(0)?,
         snapshots: domain.num_snapshots(0)?,
         xml,
         volumes,
     }))
+}
+
+/// What was attached or detached only now, or only for the next start: a move cannot be right about both.
+fn differs(domain: &Domain, live: &str) -> Result<Vec<String>, VirtError> {
+    let defined = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
+    let (live, defined) = (attached(live), attached(&defined));
+    Ok(live.symmetric_difference(&defined).cloned().collect())
+}
+
+fn attached(xml: &str) -> BTreeSet<String> {
+    let Ok(xml) = Document::parse(xml) else { return BTreeSet::new() };
+    let described = describe::describe(&xml);
+    let disks = described.disks.iter().map(|disk| match &disk.source {
+        Source::Path(path) => format!("disk {} ({path})", disk.name),
+        Source::Volume { pool, volume } => format!("disk {} ({pool}/{volume})", disk.name),
+    });
+    let nics = described.nics.iter().map(|nic| format!("network card {}", nic.mac));
+    disks.chain(nics).collect()
 }
 
 fn disk(attached: Attached, place: DiskPlace, image: &Image) -> Disk {
@@ -173,6 +200,14 @@ fn of_state(instance: &InstanceName, seen: &Seen, found: &mut Vec<Concern>) {
     if !seen.persistent {
         let remedy = "define it (`virsh dumpxml NAME >f; virsh define f`) before it moves";
         add(Severity::Critical, "it vanishes when it is stopped: it could not be started again", remedy);
+    }
+    if !seen.differs.is_empty() {
+        let message = format!(
+            "what it has now is not what it has when it is started again: {}",
+            seen.differs.join(", ")
+        );
+        let remedy = "attach or detach that with `--persistent`, or restart it, so that both are the same";
+        add(Severity::Critical, &message, remedy);
     }
     if seen.saved {
         let remedy = "start it and shut it down, or drop the saved state with `virsh managedsave-remove`";

@@ -6,22 +6,28 @@ use fluidcloud_proto::ids::{InstanceName, RelocationId};
 use fluidcloud_proto::topology::{Firmware, Power};
 use roxmltree::Document;
 use virt::connect::Connect;
-use virt::domain::{Domain, DomainState};
+use virt::domain::{Domain, DomainShutoffReason, DomainState, DomainStateReason};
 use virt::enumutil::Enum;
 use virt::error::Error as VirtError;
 use virt::sys;
 
 use super::domain_xml::{self, Machine};
-use super::tag::{self, Kept};
+use super::tag::{self, Mark};
 use super::{LibvirtProvider, accel, describe, room};
 use crate::error::Error;
-use crate::provider::InstanceOrder;
+use crate::provider::{InstanceOrder, Stopped};
+use crate::site::Command;
 
 /// A guest that is still starting misses the power button: it is pressed again after this.
 const PRESS_AGAIN: Duration = Duration::from_secs(15);
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long a domain that is forced off may take.
 const FORCED: Duration = Duration::from_secs(60);
+/// Mode, inode, size, time of the latest write, and name.
+const STAMP: [&str; 3] = ["-L", "--format=%f %i %s %.9Y %n", "--"];
+const STAMP_SECS: u64 = 60;
+/// How the mode of a regular file begins, in hexadecimal.
+const REGULAR: &str = "8";
 
 enum Defined {
     Ours,
@@ -77,16 +83,16 @@ impl LibvirtProvider {
         .await
     }
 
-    pub(super) async fn turn_off(&self, instance: &InstanceName, grace: Duration) -> Result<(), Error> {
+    pub(super) async fn turn_off(&self, instance: &InstanceName, grace: Duration) -> Result<Stopped, Error> {
         let begun = Instant::now();
         let mut pressed: Option<Instant> = None;
         loop {
-            let active = self.with_domain(instance, "look at", |domain| domain.is_active()).await;
-            match active {
-                Ok(true) => (),
+            match self.with_domain(instance, "look at", how_it_stopped).await {
+                Ok(None) => (),
+                Ok(Some(stopped)) => return Ok(stopped),
                 // One that was never defined is gone when it is off.
-                Err(Error::UnknownInstance { .. }) if pressed.is_some() => return Ok(()),
-                other => return other.map(drop),
+                Err(Error::UnknownInstance { .. }) if pressed.is_some() => return Ok(Stopped::Unknown),
+                Err(error) => return Err(error),
             }
             if begun.elapsed() >= grace {
                 return self.force_off(instance).await;
@@ -100,12 +106,16 @@ impl LibvirtProvider {
         }
     }
 
-    async fn force_off(&self, instance: &InstanceName) -> Result<(), Error> {
-        tracing::info!(provider = %self.id, %instance, "did not shut down in time and is forced off");
+    async fn force_off(&self, instance: &InstanceName) -> Result<Stopped, Error> {
+        tracing::warn!(provider = %self.id, %instance, "did not shut down in time and is forced off");
         let off = self.with_domain(instance, "force off", off);
         match tokio::time::timeout(FORCED, off).await {
-            Ok(Err(Error::UnknownInstance { .. })) => Ok(()),
-            Ok(done) => done,
+            Ok(Err(Error::UnknownInstance { .. })) => Ok(Stopped::Forced),
+            // It may have shut down by itself at the last moment.
+            Ok(Ok(())) => {
+                Ok(self.with_domain(instance, "look at", how_it_stopped).await?.unwrap_or(Stopped::Forced))
+            }
+            Ok(Err(error)) => Err(error),
             Err(_) => {
                 Err(Error::TimedOut { what: format!("forcing `{instance}` off"), secs: FORCED.as_secs() })
             }
@@ -169,6 +179,25 @@ impl LibvirtProvider {
         undefined.await
     }
 
+    /// Times and sizes of the files that its own disks are in. Those of a block device say nothing of its content.
+    pub(super) async fn stamp(&self, instance: &InstanceName) -> Result<Option<String>, Error> {
+        let name = instance.to_string();
+        let paths = self.connection.call(format!("look at the disks of `{name}`"), move |connect| {
+            let Some(domain) = room::find(connect, &name)? else { return Ok(None) };
+            let text = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
+            let Ok(xml) = Document::parse(&text) else { return Ok(Some(Vec::new())) };
+            disk_paths(connect, &xml).map(Some)
+        });
+        let paths = paths.await?.ok_or_else(|| self.unknown(instance))?;
+        if paths.is_empty() {
+            return Ok(None);
+        }
+        let told =
+            self.site.run(&Command::new("stat").args(STAMP).args(paths).timeout_secs(STAMP_SECS)).await?;
+        let stamp = told.text().trim().to_owned();
+        Ok(stamp.lines().all(|line| line.starts_with(REGULAR)).then_some(stamp))
+    }
+
     pub(super) async fn keep(
         &self,
         instance: &InstanceName,
@@ -177,14 +206,20 @@ impl LibvirtProvider {
     ) -> Result<(), Error> {
         let note = note.to_owned();
         self.with_domain(instance, "mark", move |domain| {
-            let autostart = match marks(domain)?.1 {
-                Some(kept) if kept.relocation == relocation => kept.autostart,
-                _ => domain.autostart()?,
-            };
-            set_kept(domain, Some(&tag::kept_xml(Kept { relocation, autostart }, &note)))?;
+            let autostart = autostart_of(domain)?;
+            set_kept(domain, Some(&tag::kept_xml(Mark { relocation, autostart }, &note)))?;
             domain.set_autostart(false)
         })
         .await
+    }
+
+    pub(super) async fn is_marked(
+        &self,
+        instance: &InstanceName,
+        relocation: RelocationId,
+    ) -> Result<bool, Error> {
+        let mark = self.with_domain(instance, "look at", |domain| Ok(marks(domain)?.1)).await?;
+        Ok(mark.is_some_and(|kept| kept.relocation == relocation))
     }
 
     pub(super) async fn release(
@@ -212,11 +247,45 @@ impl LibvirtProvider {
         let (made, kept_disks) = marked.await?;
         Ok((made.into_iter().filter_map(|name| name.parse().ok()).collect(), kept_disks))
     }
+
+    /// As it was ordered when it was made. One that the move left off by itself stays so.
+    pub(super) async fn let_start_by_itself(&self, instance: &InstanceName) -> Result<(), Error> {
+        self.with_domain(instance, "let start by itself", |domain| {
+            if marks(domain)?.0.is_some_and(|made| made.autostart) {
+                domain.set_autostart(true)
+            } else {
+                Ok(())
+            }
+        })
+        .await
+    }
 }
 
 /// Somebody else may be quicker.
 fn create(domain: &Domain) -> Result<(), VirtError> {
     domain.create().or_else(|error| if domain.is_active()? { Ok(()) } else { Err(error) })
+}
+
+/// `None`: it is not off. libvirt forgets the reason when it is restarted.
+fn how_it_stopped(domain: &Domain) -> Result<Option<Stopped>, VirtError> {
+    if domain.is_active()? {
+        return Ok(None);
+    }
+    let Enum::Known(DomainStateReason::Shutoff(Enum::Known(reason))) = domain.state()?.1 else {
+        return Ok(Some(Stopped::Unknown));
+    };
+    Ok(Some(match reason {
+        DomainShutoffReason::Shutdown => Stopped::Clean,
+        DomainShutoffReason::Destroyed | DomainShutoffReason::Crashed | DomainShutoffReason::Failed => {
+            Stopped::Forced
+        }
+        _ => Stopped::Unknown,
+    }))
+}
+
+/// Whether it starts with its host, or did so before a relocation put its mark on it.
+pub(super) fn autostart_of(domain: &Domain) -> Result<bool, VirtError> {
+    Ok(domain.autostart()? || marks(domain)?.1.is_some_and(|kept| kept.autostart))
 }
 
 pub(super) fn power_of(domain: &Domain) -> Result<Power, VirtError> {
@@ -229,13 +298,17 @@ pub(super) fn power_of(domain: &Domain) -> Result<Power, VirtError> {
 
 /// Not made for this relocation.
 pub(super) fn is_foreign(domain: &Domain, relocation: RelocationId) -> Result<bool, VirtError> {
-    Ok(marks(domain)?.0 != Some(relocation))
+    Ok(marks(domain)?.0.is_none_or(|made| made.relocation != relocation))
 }
 
 /// For whom it was made, and for whom it is kept.
-fn marks(domain: &Domain) -> Result<(Option<RelocationId>, Option<Kept>), VirtError> {
+fn marks(domain: &Domain) -> Result<(Option<Mark>, Option<Mark>), VirtError> {
     let xml = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE)?;
     Ok(Document::parse(&xml).map_or((None, None), |xml| (tag::made_for(&xml), tag::kept_for(&xml))))
+}
+
+fn disk_paths(connect: &Connect, xml: &Document<'_>) -> Result<Vec<String>, VirtError> {
+    describe::describe(xml).disks.into_iter().map(|disk| room::path_of(connect, disk.source)).collect()
 }
 
 fn all_marked(connect: &Connect, relocation: RelocationId) -> Result<(Vec<String>, Vec<String>), VirtError> {
@@ -244,14 +317,11 @@ fn all_marked(connect: &Connect, relocation: RelocationId) -> Result<(Vec<String
         // One that vanishes meanwhile is none of ours: ours are only removed by us.
         let Ok(text) = domain.xml_desc(sys::VIR_DOMAIN_XML_INACTIVE) else { continue };
         let Ok(xml) = Document::parse(&text) else { continue };
-        if tag::made_for(&xml) == Some(relocation) {
+        if tag::made_for(&xml).is_some_and(|made| made.relocation == relocation) {
             made.push(domain.name()?);
         }
         if tag::kept_for(&xml).is_some_and(|kept| kept.relocation == relocation) {
-            let disks = describe::describe(&xml).disks.into_iter();
-            for disk in disks {
-                kept_disks.push(room::path_of(connect, disk.source)?);
-            }
+            kept_disks.extend(disk_paths(connect, &xml)?);
         }
     }
     Ok((made, kept_disks))

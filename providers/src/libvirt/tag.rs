@@ -12,34 +12,43 @@ pub(super) const KEPT: &str = "https://fluidcloud.dev/xmlns/1/kept";
 pub(super) const KEPT_KEY: &str = "fluidcloud-kept";
 const NAME: &str = "relocation";
 
-/// `autostart`: what the domain did before it was kept.
+/// `autostart`: of what a relocation made, what the domain is to do once it has settled; of what is kept, what it did
+/// before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Kept {
+pub(super) struct Mark {
     pub relocation: RelocationId,
     pub autostart: bool,
 }
 
-pub(super) fn made_element(relocation: RelocationId, note: &str) -> Element {
+pub(super) fn made_element(made: Mark, note: &str) -> Element {
     Element::new("fluidcloud:relocation")
         .with("xmlns:fluidcloud", MADE)
-        .with("id", relocation)
+        .with("id", made.relocation)
+        .with("autostart", yes_or_no(made.autostart))
         .with("note", note)
 }
 
 /// Without prefix: libvirt adds its own.
-pub(super) fn kept_xml(kept: Kept, note: &str) -> String {
-    let autostart = if kept.autostart { "yes" } else { "no" };
+pub(super) fn kept_xml(kept: Mark, note: &str) -> String {
+    let autostart = yes_or_no(kept.autostart);
     Element::new(NAME).with("id", kept.relocation).with("autostart", autostart).with("note", note).write()
 }
 
-pub(super) fn made_for(domain: &Document<'_>) -> Option<RelocationId> {
-    element(domain, MADE)?.attribute("id")?.parse().ok()
+fn yes_or_no(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
 }
 
-pub(super) fn kept_for(domain: &Document<'_>) -> Option<Kept> {
-    let element = element(domain, KEPT)?;
+pub(super) fn made_for(domain: &Document<'_>) -> Option<Mark> {
+    read(element(domain, MADE)?)
+}
+
+pub(super) fn kept_for(domain: &Document<'_>) -> Option<Mark> {
+    read(element(domain, KEPT)?)
+}
+
+fn read(element: Node<'_, '_>) -> Option<Mark> {
     let relocation = element.attribute("id")?.parse().ok()?;
-    Some(Kept { relocation, autostart: element.attribute("autostart") == Some("yes") })
+    Some(Mark { relocation, autostart: element.attribute("autostart") == Some("yes") })
 }
 
 fn element<'a>(domain: &'a Document<'_>, space: &str) -> Option<Node<'a, 'a>> {

@@ -12,6 +12,7 @@ use super::cloud::{Cloud, DiskImage, Held};
 use super::faults::Faults;
 use super::{MemoryProvider, Witness};
 use crate::config::ProviderConfig;
+use crate::provider::Stopped;
 
 const VCPUS: u32 = 16;
 const MEMORY_BYTES: u64 = 64 << 30;
@@ -32,6 +33,7 @@ pub struct Guest {
     name: String,
     power: Power,
     autostart: bool,
+    deaf: bool,
     vcpus: u32,
     memory_bytes: u64,
     firmware: Firmware,
@@ -116,7 +118,7 @@ impl MemoryProvider {
         let mut disks = Vec::new();
         for (disk, bytes) in guest.disks {
             let path = format!("/own/{}-{disk}", guest.name);
-            cloud.disks.insert(path.clone(), DiskImage { made_for: None, bytes });
+            cloud.disks.insert(path.clone(), DiskImage { made_for: None, bytes, written: 0 });
             disks.push((
                 disk.parse().expect("a valid disk name"),
                 DiskPlace { path, format: self.hardware.format },
@@ -128,6 +130,9 @@ impl MemoryProvider {
             kept: None,
             power: guest.power,
             autostart: guest.autostart,
+            will_autostart: guest.autostart,
+            deaf: guest.deaf,
+            stopped: Stopped::Clean,
             vcpus: guest.vcpus,
             memory_bytes: guest.memory_bytes,
             firmware: guest.firmware,
@@ -150,6 +155,7 @@ impl Guest {
             name: name.to_owned(),
             power: Power::Stopped,
             autostart: false,
+            deaf: false,
             vcpus: 1,
             memory_bytes: 1 << 30,
             firmware: Firmware::Bios,
@@ -166,6 +172,12 @@ impl Guest {
 
     pub fn autostart(mut self) -> Self {
         self.autostart = true;
+        self
+    }
+
+    /// It does not listen when it is asked to shut down.
+    pub fn deaf(mut self) -> Self {
+        self.deaf = true;
         self
     }
 

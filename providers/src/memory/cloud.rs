@@ -6,6 +6,8 @@ use fluidcloud_proto::ids::{DiskId, DiskName, InstanceName, RelocationId};
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::topology::{Concern, DiskPlace, Firmware, Nic, Power};
 
+use crate::provider::Stopped;
+
 #[derive(Debug)]
 pub(super) struct Cloud {
     /// All that there is; what is free follows from what is made.
@@ -21,6 +23,11 @@ pub(super) struct Held {
     pub kept: Option<Kept>,
     pub power: Power,
     pub autostart: bool,
+    /// Once it has settled.
+    pub will_autostart: bool,
+    /// Does not listen when it is asked to shut down.
+    pub deaf: bool,
+    pub stopped: Stopped,
     pub vcpus: u32,
     pub memory_bytes: u64,
     pub firmware: Firmware,
@@ -41,6 +48,8 @@ pub(super) struct Kept {
 pub(super) struct DiskImage {
     pub made_for: Option<(RelocationId, DiskId)>,
     pub bytes: Vec<u8>,
+    /// How often.
+    pub written: u64,
 }
 
 impl Held {
@@ -68,6 +77,7 @@ impl Cloud {
 
     pub fn put(&mut self, path: &str, offset: usize, bytes: &[u8]) {
         if let Some(disk) = self.disks.get_mut(path) {
+            disk.written += 1;
             let end = disk.bytes.len().min(offset + bytes.len());
             if offset < end {
                 disk.bytes[offset..end].copy_from_slice(&bytes[..end - offset]);

@@ -16,7 +16,9 @@ pub enum Op {
     Power,
     Start,
     Stop,
+    DisksStamp,
     KeepSource,
+    IsKept,
     ReleaseSource,
     Reserve,
     CreateDisk,
@@ -29,14 +31,16 @@ pub enum Op {
 }
 
 impl Op {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 18] = [
         Self::Capacity,
         Self::Instances,
         Self::Inspect,
         Self::Power,
         Self::Start,
         Self::Stop,
+        Self::DisksStamp,
         Self::KeepSource,
+        Self::IsKept,
         Self::ReleaseSource,
         Self::Reserve,
         Self::CreateDisk,

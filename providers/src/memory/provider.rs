@@ -14,7 +14,7 @@ use fluidcloud_proto::topology::{Disk, DiskFormat, DiskPlace, DiskRole, Instance
 use super::cloud::{Cloud, DiskImage, Held, Kept};
 use super::{MemoryProvider, Op, lock};
 use crate::error::Error;
-use crate::provider::{DiskOrder, InstanceOrder, Made, Provider, Reservation};
+use crate::provider::{DiskOrder, InstanceOrder, Made, Provider, Reservation, Stopped};
 use crate::site::Site;
 
 impl MemoryProvider {
@@ -57,9 +57,6 @@ impl MemoryProvider {
         let held = self.held(cloud, instance)?;
         if held.power == power {
             return Ok(());
-        }
-        if power == Power::Running && held.kept.is_some() {
-            self.witness.record(format!("{}: started `{instance}`, which has moved away", self.id));
         }
         held.power = power;
         match power {
@@ -113,8 +110,25 @@ impl Provider for MemoryProvider {
         self.call(Op::Start, instance, |cloud| self.turn(cloud, instance, Power::Running))
     }
 
-    async fn stop(&self, instance: &InstanceName, _grace: Duration) -> Result<(), Error> {
-        self.call(Op::Stop, instance, |cloud| self.turn(cloud, instance, Power::Stopped))
+    async fn stop(&self, instance: &InstanceName, _grace: Duration) -> Result<Stopped, Error> {
+        self.call(Op::Stop, instance, |cloud| {
+            let held = self.held(cloud, instance)?;
+            if held.power != Power::Stopped {
+                held.stopped = if held.deaf { Stopped::Forced } else { Stopped::Clean };
+            }
+            let stopped = held.stopped;
+            self.turn(cloud, instance, Power::Stopped)?;
+            Ok(stopped)
+        })
+    }
+
+    async fn disks_stamp(&self, instance: &InstanceName) -> Result<Option<String>, Error> {
+        self.call(Op::DisksStamp, instance, |cloud| {
+            let held = self.held(cloud, instance)?.clone();
+            let written =
+                held.disks.iter().filter_map(|(_, place)| Some(cloud.disks.get(&place.path)?.written));
+            Ok(Some(written.map(|count| count.to_string()).collect::<Vec<_>>().join(" ")))
+        })
     }
 
     async fn keep_source(
@@ -125,14 +139,18 @@ impl Provider for MemoryProvider {
     ) -> Result<(), Error> {
         self.call(Op::KeepSource, instance, |cloud| {
             let held = self.held(cloud, instance)?;
-            let autostart = match &held.kept {
-                Some(kept) if kept.relocation == relocation => kept.autostart,
-                _ => held.autostart,
-            };
+            let autostart = held.autostart || held.kept.as_ref().is_some_and(|kept| kept.autostart);
             held.kept = Some(Kept { relocation, autostart });
             held.autostart = false;
             held.note = note.to_owned();
             Ok(())
+        })
+    }
+
+    async fn is_kept(&self, instance: &InstanceName, relocation: RelocationId) -> Result<bool, Error> {
+        self.call(Op::IsKept, instance, |cloud| {
+            let kept = self.held(cloud, instance)?.kept.as_ref();
+            Ok(kept.is_some_and(|kept| kept.relocation == relocation))
         })
     }
 
@@ -183,7 +201,9 @@ impl Provider for MemoryProvider {
                         order.expected_bytes.max(order.size_bytes),
                         cloud.free().disk_bytes,
                     )?;
-                    cloud.disks.insert(path.clone(), DiskImage { made_for: tag, bytes: vec![0; size] });
+                    cloud
+                        .disks
+                        .insert(path.clone(), DiskImage { made_for: tag, bytes: vec![0; size], written: 0 });
                 }
             }
             Ok(DiskPlace { path, format })
@@ -231,6 +251,9 @@ impl Provider for MemoryProvider {
                 kept: None,
                 power: Power::Stopped,
                 autostart: false,
+                will_autostart: order.autostart,
+                deaf: false,
+                stopped: Stopped::Clean,
                 vcpus: order.vcpus,
                 memory_bytes: order.memory_bytes,
                 firmware: order.firmware,
@@ -259,7 +282,7 @@ impl Provider for MemoryProvider {
         self.call(Op::Settle, relocation, |cloud| {
             cloud.scraps.retain(|_, owner| *owner != relocation);
             for held in cloud.instances.values_mut().filter(|held| held.made_for == Some(relocation)) {
-                held.autostart = true;
+                held.autostart |= held.will_autostart;
             }
             Ok(())
         })
@@ -300,6 +323,7 @@ fn describe(name: &InstanceName, held: &Held, cloud: &Cloud, hardware: &Hardware
     Instance {
         name: name.clone(),
         power: held.power,
+        autostart: held.autostart || held.kept.as_ref().is_some_and(|kept| kept.autostart),
         machine: hardware.machine.clone(),
         firmware: held.firmware,
         vcpus: held.vcpus,

@@ -101,14 +101,6 @@ async fn writing_or_deleting_a_disk_in_use_is_seen() {
 }
 
 #[tokio::test]
-async fn a_source_that_moved_away_and_is_started_is_seen() {
-    let provider = MemoryProvider::builder("a").guest(Guest::new("shop").nic(MAC)).build();
-    provider.keep_source(&instance("shop"), RelocationId::new(), "gone").await.unwrap();
-    provider.start(&instance("shop")).await.unwrap();
-    assert!(provider.witness().illegal_acts()[0].contains("moved away"));
-}
-
-#[tokio::test]
 async fn faults_come_where_they_were_asked_for() {
     let provider = MemoryProvider::builder("a").build();
     let order = disk_order(RelocationId::new(), "sda");

@@ -13,12 +13,15 @@ use crate::stage::{Stage, disk, virtio};
 
 const MAC: &str = "52:54:00:5F:0A:10";
 
-fn adapt(disks: Vec<GuestDisk>, hardware: Hardware) -> Work {
-    let nic = Nic { mac: MAC.into(), model: "e1000".into(), network: "default".into() };
-    Work::AdaptGuest(AdaptGuest { disks, nics: vec![nic], hardware })
+pub fn adapt(disks: Vec<GuestDisk>, hardware: Hardware) -> Work {
+    Work::AdaptGuest(AdaptGuest { disks, nics: vec![nic()], hardware })
 }
 
-async fn changes(stage: &Stage, epoch: u64, work: Work) -> Vec<String> {
+pub fn nic() -> Nic {
+    Nic { mac: MAC.into(), model: "e1000".into(), network: "default".into() }
+}
+
+pub async fn changes(stage: &Stage, epoch: u64, work: Work) -> Vec<String> {
     match stage.perform(Image, epoch, work).await.unwrap() {
         Output::Adapted { changes } => changes,
         other => panic!("{other:?}"),
@@ -26,7 +29,7 @@ async fn changes(stage: &Stage, epoch: u64, work: Work) -> Vec<String> {
 }
 
 /// The newest shop root disk that the lab has built, on an overlay of our own.
-fn shop(stage: &Stage) -> Option<GuestDisk> {
+pub fn shop(stage: &Stage) -> Option<GuestDisk> {
     let cache = std::env::var("FLUIDCLOUD_STATE").unwrap_or_else(|_| "/var/lib/fluidcloud".into());
     let images =
         std::fs::read_dir(format!("{cache}/cache")).ok()?.filter_map(|entry| Some(entry.ok()?.path()));

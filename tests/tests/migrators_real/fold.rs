@@ -35,11 +35,11 @@ const ALL: &str = r#"
     stat -c %b sparse | awk '{ print ($1 < 1000) ? "sparse" : "not sparse" }'
 "#;
 
-fn fold(root: &GuestDisk, volume: &GuestDisk, into: &str) -> Work {
+pub fn fold(root: &GuestDisk, volume: &GuestDisk, into: &str) -> Work {
     Work::FoldVolume(FoldVolume { volume: volume.clone(), root: root.clone(), into: into.into() })
 }
 
-async fn folded(stage: &Stage, epoch: u64, work: Work) -> Folded {
+pub async fn folded(stage: &Stage, epoch: u64, work: Work) -> Folded {
     match stage.perform(Volume, epoch, work).await.unwrap() {
         Output::Folded(folded) => folded,
         other => panic!("{other:?}"),

@@ -3,6 +3,7 @@
 
 mod adapt;
 mod fold;
+mod rehearse;
 mod rewrite;
 mod sshd;
 mod stage;

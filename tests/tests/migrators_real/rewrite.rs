@@ -1,11 +1,10 @@
 //! Rewriting: only what is asked for, in place, once; and all of it or nothing.
 
-use std::os::unix::fs::MetadataExt;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fluidcloud_migrators::Migrator;
 use fluidcloud_migrators::conformance::{self, Case};
-use fluidcloud_migrators::{Migrator, rewrite};
 use fluidcloud_proto::Code;
 use fluidcloud_proto::ids::Epoch;
 use fluidcloud_proto::plan::MigratorKind::Rewrite;
@@ -96,32 +95,6 @@ async fn changes_that_were_complete_when_everything_was_killed_become_real() {
         sh(complete);
         sh("qemu-io -f raw -c 'write -P 7 2k 2k' root.raw; rm root.raw.work-rewrite.done");
     }
-}
-
-#[tokio::test]
-async fn a_rehearsal_works_on_a_disk_that_another_process_writes_and_changes_nothing() {
-    let Some(stage) = Stage::new() else { return };
-    let root = stage.root(48, CONFIG);
-    let modified = |path: &str| std::fs::metadata(path).unwrap().mtime_nsec();
-    let before = (digest(&root.place.path), modified(&root.place.path));
-    // Holds the image's write lock, as the hypervisor of a running guest does.
-    let mut holder = std::process::Command::new("qemu-io")
-        .args(["-f", "raw", &root.place.path])
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::null())
-        .spawn()
-        .unwrap();
-    let files = rewrite::rehearse(&stage.site(), &order(&root, good())).await;
-    drop(holder.stdin.take());
-    holder.wait().unwrap();
-    let files = files.unwrap();
-    assert!(
-        files[0].diff.contains("-{\"data\": \"/mnt/volume/shop\"}\n+{\"data\": \"/srv/shop\"}"),
-        "{}",
-        files[0].diff
-    );
-    assert_eq!((digest(&root.place.path), modified(&root.place.path)), before);
-    assert_eq!(stage.scraps(), Vec::<String>::new());
 }
 
 /// The contract, on a real appliance.

@@ -9,7 +9,7 @@ use fluidcloud_proto::ids::{DiskId, Epoch, RelocationId};
 use fluidcloud_proto::plan::{MigratorKind, StepId};
 use fluidcloud_proto::task::{GuestDisk, Hardware, Output, Task, TaskKey, Work};
 use fluidcloud_proto::topology::{DiskFormat, DiskPlace};
-use fluidcloud_providers::{ProviderConfig, Registry, Site};
+use fluidcloud_providers::{ProviderConfig, Registry};
 use fluidcloud_tests::cli::{self, Said};
 use tempfile::TempDir;
 
@@ -68,10 +68,6 @@ impl Stage {
 
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
-    }
-
-    pub fn site(&self) -> Arc<dyn Site> {
-        self.registry.get(&"b".parse().unwrap()).unwrap().site().unwrap()
     }
 
     /// A raw disk with an ext4 that holds what the script makes in its directory.

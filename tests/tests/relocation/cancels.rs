@@ -20,16 +20,43 @@ fn nothing_moved(lab: &Lab, source_digest: &str) {
 fn a_cancel_in_mid_copy_starts_the_source_again_and_leaves_nothing() {
     let Some(lab) = Lab::empty() else { return };
     lab.data_instance("data", DATA_MIB);
+    lab.virsh("a", &["autostart", "data"]);
     let source_digest = lab.content("a", "/var/lib/libvirt/images/data.qcow2", "qcow2");
     let stack = Stack::embedded(&lab);
     let id = stack.relocate(&data(Some(SLOW_BYTES_PER_SEC), "tcp"));
     stack.mid_copy(&id);
     assert_eq!(lab.power("a", "data"), "shut off");
+    assert!(!starts_by_itself(&lab), "should its host reboot now, it must not run beside the target");
     stack.cli(&["cancel", &id]).succeeded();
     let status = stack.ended(&id);
     assert_eq!(status["phase"], "Canceled", "{status:#}");
     nothing_moved(&lab, &source_digest);
+    assert!(starts_by_itself(&lab), "as before");
     assert!(status["report"]["downtime_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0), "{status:#}");
+}
+
+fn starts_by_itself(lab: &Lab) -> bool {
+    let info = lab.virsh("a", &["dominfo", "data"]);
+    info.lines().any(|line| line.starts_with("Autostart:") && line.ends_with("enable"))
+}
+
+#[test]
+fn a_source_that_ran_and_wrote_in_mid_copy_undoes_the_relocation() {
+    let Some(lab) = Lab::empty() else { return };
+    lab.data_instance("data", DATA_MIB);
+    let source_digest = lab.content("a", "/var/lib/libvirt/images/data.qcow2", "qcow2");
+    let stack = Stack::embedded(&lab);
+    let id = stack.relocate(&data(Some(SLOW_BYTES_PER_SEC), "tcp"));
+    stack.mid_copy(&id);
+    // As a guest that somebody started and stopped again: written to, though what is there is the same.
+    lab.host(
+        "a",
+        "cd /var/lib/libvirt/images && dd if=data.qcow2 of=data.qcow2 bs=1 count=4 conv=notrunc status=none",
+    );
+    let status = stack.ended(&id);
+    assert_eq!(status["phase"], "RolledBack", "{status:#}");
+    assert_eq!(status["failure"]["code"], "source_changed", "{status:#}");
+    nothing_moved(&lab, &source_digest);
 }
 
 #[test]

@@ -59,5 +59,8 @@ fn a_stock_amqp_client_relocates_a_service_and_its_nonsense_is_kept_with_the_rea
     );
     let status = stack.ended(id);
     assert_eq!(status["phase"], "Succeeded", "{status:#}");
+    // Its guest does not listen to the power button.
+    let concerns = status["report"]["concerns"].to_string();
+    assert!(concerns.contains("forced off"), "{concerns}");
     one_runs_and_is_whole(&lab, id, &source_digest);
 }

@@ -49,6 +49,19 @@ fn next_data(file: &File, path: &Path, size: u64, from: u64) -> Result<Option<Ra
     Ok((start < size).then(|| start..end.min(size)))
 }
 
+/// How much was written to a block device since it appeared, as the kernel counts it; nothing for a file, or where the
+/// kernel does not tell. What waits in caches counts only when it is written: flush before, if that matters.
+fn written_to(file: &File) -> Option<u64> {
+    let meta = file.metadata().ok()?;
+    if !meta.file_type().is_block_device() {
+        return None;
+    }
+    let (major, minor) = (rustix::fs::major(meta.rdev()), rustix::fs::minor(meta.rdev()));
+    let stat = std::fs::read_to_string(format!("/sys/dev/block/{major}:{minor}/stat")).ok()?;
+    // The seventh number is sectors written.
+    stat.split_whitespace().nth(6)?.parse().ok()
+}
+
 /// A number that changes with every write to a file. Devices have none.
 fn stamp_of(file: &File, path: &Path) -> Result<Option<u64>> {
     let meta = file.metadata().map_err(|error| Error::io("examine", path.display(), error))?;

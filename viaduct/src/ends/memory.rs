@@ -93,6 +93,10 @@ impl Target for MemoryDisk {
         self.shared.began_as_zeros
     }
 
+    async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        Source::read(self, offset, buffer).await
+    }
+
     async fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.shared.writes.fetch_add(1, Ordering::Relaxed);
         self.bytes()[offset as usize..][..bytes.len()].copy_from_slice(bytes);

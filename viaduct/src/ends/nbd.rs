@@ -4,7 +4,7 @@
 use super::{Announced, NbdAddress, Source, Target};
 use crate::error::{Error, Result};
 use crate::limits::{NBD_STATUS_BYTES, ZERO_STEP};
-use crate::nbd::{Client, Request};
+use crate::nbd::{Client, Interest, Request};
 use async_trait::async_trait;
 use std::ops::Range;
 use std::sync::Mutex;
@@ -14,31 +14,72 @@ use std::sync::PoisonError;
 pub struct NbdSource {
     client: Client,
     size: u64,
-    /// The last answer about allocation: what it covers, and the data within.
+    data: Extents,
+    /// Where the server keeps a bitmap.
+    changes: Option<Extents>,
+}
+
+/// The last answer of the server about extents: what it covers, and those of interest within.
+#[derive(Debug)]
+struct Extents {
+    interest: Interest,
     known: Mutex<(Range<u64>, Vec<Range<u64>>)>,
+}
+
+impl Extents {
+    fn new(interest: Interest) -> Extents {
+        Extents { interest, known: Mutex::new((0..0, Vec::new())) }
+    }
+
+    /// What is remembered about `from`: the extent at or after it, or up to where there is none.
+    fn recall(&self, from: u64) -> Option<Result<Range<u64>, u64>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        let (covered, extents) = &*known;
+        covered.contains(&from).then(|| {
+            let next = extents.partition_point(|range| range.end <= from);
+            extents.get(next).map(|range| range.start.max(from)..range.end).ok_or(covered.end)
+        })
+    }
+
+    async fn next(&self, client: &Client, size: u64, mut from: u64) -> Result<Option<Range<u64>>> {
+        while from < size {
+            match self.recall(from) {
+                Some(Ok(range)) => {
+                    return Ok((range.start < size).then(|| range.start..range.end.min(size)));
+                }
+                Some(Err(end)) => from = end,
+                None => {
+                    let ask = from..size.min(from + NBD_STATUS_BYTES);
+                    let Some((extents, upto)) = client.status(ask, self.interest).await? else {
+                        return Ok(Some(from..size));
+                    };
+                    *self.known.lock().unwrap_or_else(PoisonError::into_inner) = (from..upto, extents);
+                }
+            }
+        }
+        Ok(None)
+    }
 }
 
 impl NbdSource {
     pub async fn connect(address: &NbdAddress) -> Result<NbdSource> {
-        let client = Client::connect(address).await?;
+        let client = Client::connect(address, None).await?;
         let size = client.export().size;
-        Ok(NbdSource { client, size, known: Mutex::new((0..0, Vec::new())) })
+        Ok(NbdSource { client, size, data: Extents::new(Interest::Data), changes: None })
+    }
+
+    /// An export with a bitmap of what has changed.
+    pub async fn connect_changes(address: &NbdAddress, bitmap: &str) -> Result<NbdSource> {
+        let client = Client::connect(address, Some(bitmap)).await?;
+        let size = client.export().size;
+        let changes = Some(Extents::new(Interest::Changes));
+        Ok(NbdSource { client, size, data: Extents::new(Interest::Data), changes })
     }
 
     /// Only the first `size` bytes of the export.
     pub async fn connect_first(address: &NbdAddress, size: u64) -> Result<NbdSource> {
         let source = NbdSource::connect(address).await?;
         Ok(NbdSource { size: size.min(source.size), ..source })
-    }
-
-    /// What is remembered about `from`: the data at or after it, or up to where there is none.
-    fn recall(&self, from: u64) -> Option<Result<Range<u64>, u64>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let (covered, data) = &*known;
-        covered.contains(&from).then(|| {
-            let next = data.partition_point(|range| range.end <= from);
-            data.get(next).map(|range| range.start.max(from)..range.end).ok_or(covered.end)
-        })
     }
 }
 
@@ -52,27 +93,23 @@ impl Source for NbdSource {
         self.size
     }
 
-    async fn next_data(&self, mut from: u64) -> Result<Option<Range<u64>>> {
-        while from < self.size {
-            match self.recall(from) {
-                Some(Ok(range)) => {
-                    return Ok((range.start < self.size).then(|| range.start..range.end.min(self.size)));
-                }
-                Some(Err(end)) => from = end,
-                None => {
-                    let ask = from..self.size.min(from + NBD_STATUS_BYTES);
-                    let Some((data, upto)) = self.client.status(ask).await? else {
-                        return Ok(Some(from..self.size));
-                    };
-                    *self.known.lock().unwrap_or_else(PoisonError::into_inner) = (from..upto, data);
-                }
-            }
-        }
-        Ok(None)
+    async fn next_data(&self, from: u64) -> Result<Option<Range<u64>>> {
+        self.data.next(&self.client, self.size, from).await
     }
 
     async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.client.read(offset, buffer).await
+    }
+
+    fn tells_changes(&self) -> bool {
+        self.changes.is_some()
+    }
+
+    async fn next_changed(&self, from: u64) -> Result<Option<Range<u64>>> {
+        match &self.changes {
+            Some(changes) => changes.next(&self.client, self.size, from).await,
+            None => Ok((from < self.size).then_some(from..self.size)),
+        }
     }
 
     async fn check_unchanged(&self) -> Result<()> {
@@ -91,7 +128,7 @@ pub struct NbdTarget {
 
 impl NbdTarget {
     pub async fn connect(address: &NbdAddress, announced: Announced) -> Result<NbdTarget> {
-        let client = Client::connect(address).await?;
+        let client = Client::connect(address, None).await?;
         let export = client.export();
         if export.read_only() {
             return Err(Error::Nbd { whom: client.whom().to_owned(), why: "the export is read-only".into() });
@@ -116,7 +153,7 @@ impl NbdTarget {
 async fn all_zeros(client: &Client, size: u64) -> Result<bool> {
     let mut from = 0;
     while from < size {
-        match client.status(from..size.min(from + NBD_STATUS_BYTES)).await? {
+        match client.status(from..size.min(from + NBD_STATUS_BYTES), Interest::Data).await? {
             Some((data, upto)) if data.is_empty() => from = upto,
             _ => return Ok(false),
         }
@@ -132,6 +169,10 @@ impl Target for NbdTarget {
 
     fn began_as_zeros(&self) -> bool {
         self.began_as_zeros
+    }
+
+    async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.client.read(offset, buffer).await
     }
 
     async fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {

@@ -101,6 +101,10 @@ impl Target for Qcow2Target {
         self.nbd.began_as_zeros()
     }
 
+    async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        Target::read(&self.nbd, offset, buffer).await
+    }
+
     async fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.nbd.write(offset, bytes).await
     }

@@ -1,7 +1,7 @@
 //! A connection to one export. Requests may be made in parallel; they are pipelined on the one connection.
 
 use super::handshake::{self, Export};
-use super::reply::{Done, Expects, Pending, Waiting, lock, read_replies};
+use super::reply::{Done, Expects, Interest, Pending, Waiting, lock, read_replies};
 use crate::ends::NbdAddress;
 use crate::error::{Error, Result};
 use crate::limits::{HANDSHAKE, NBD_PIPELINE, NBD_REQUEST};
@@ -38,7 +38,8 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    pub async fn connect(address: &NbdAddress) -> Result<Client> {
+    /// With `bitmap`, one that cannot tell of it is an error.
+    pub async fn connect(address: &NbdAddress, bitmap: Option<&str>) -> Result<Client> {
         let whom = address.to_string();
         let unreachable = |source| Error::Unreachable { whom: whom.clone(), source };
         let (mut stream, export): (Stream, &str) = match address {
@@ -51,7 +52,8 @@ impl Client {
                 (Box::new(socket), export)
             }
         };
-        let entered = tokio::time::timeout(HANDSHAKE, handshake::enter(&mut stream, &whom, export)).await;
+        let entered =
+            tokio::time::timeout(HANDSHAKE, handshake::enter(&mut stream, &whom, export, bitmap)).await;
         let export =
             entered.map_err(|_| Error::Silent { whom: whom.clone(), secs: HANDSHAKE.as_secs() })??;
         let (reader, writer) = tokio::io::split(stream);
@@ -86,13 +88,22 @@ impl Client {
         Ok(())
     }
 
-    /// The ranges that may hold data within `range`, and up to where that is known: at least one byte further. `None` if
-    /// the server does not tell.
-    pub async fn status(&self, range: Range<u64>) -> Result<Option<(Vec<Range<u64>>, u64)>> {
-        let Some(context) = self.export.allocation else { return Ok(None) };
+    /// The ranges of interest within `range`, and up to where that is known: at least one byte further. `None` if the
+    /// server does not tell.
+    pub async fn status(
+        &self,
+        range: Range<u64>,
+        interest: Interest,
+    ) -> Result<Option<(Vec<Range<u64>>, u64)>> {
+        let context = match interest {
+            Interest::Data => self.export.allocation,
+            Interest::Changes => self.export.changes,
+        };
+        let Some(context) = context else { return Ok(None) };
         let length = u32::try_from(range.end - range.start).unwrap_or(u32::MAX);
-        let expects = Expects::Status { context, offset: range.start, data: Vec::new(), upto: range.start };
-        match self.call(7, range.start, length, &[], expects, "tell the extents of").await? {
+        let (offset, data) = (range.start, Vec::new());
+        let expects = Expects::Status { context, interest, offset, data, upto: offset };
+        match self.call(7, offset, length, &[], expects, "tell the extents of").await? {
             Expects::Status { data, upto, offset, .. } if upto > offset => Ok(Some((data, upto))),
             _ => Err(self.error("it told no extents")),
         }

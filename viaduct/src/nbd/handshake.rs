@@ -18,7 +18,9 @@ const REP_INFO: u32 = 3;
 const REP_META_CONTEXT: u32 = 4;
 const REP_ERROR: u32 = 1 << 31;
 const INFO_EXPORT: u16 = 0;
-const CONTEXT: &[u8] = b"base:allocation";
+const ALLOCATION: &str = "base:allocation";
+/// What QEMU calls its bitmaps.
+const BITMAP: &str = "qemu:dirty-bitmap:";
 
 const FLAG_READ_ONLY: u16 = 1 << 1;
 const FLAG_FLUSH: u16 = 1 << 2;
@@ -33,6 +35,8 @@ pub(crate) struct Export {
     pub structured: bool,
     /// The number under which the server tells allocation, if it does.
     pub allocation: Option<u32>,
+    /// The number under which it tells changes, if it was asked for that.
+    pub changes: Option<u32>,
 }
 
 impl Export {
@@ -50,13 +54,22 @@ impl Export {
 }
 
 /// Enters the export `name`. `whom` is the server, for messages.
-pub(super) async fn enter(stream: &mut Stream, whom: &str, name: &str) -> Result<Export> {
+pub(super) async fn enter(
+    stream: &mut Stream,
+    whom: &str,
+    name: &str,
+    bitmap: Option<&str>,
+) -> Result<Export> {
     let mut talk = Talk { stream, whom };
     talk.greet().await?;
     let mut export =
         Export { structured: talk.option(OPT_STRUCTURED_REPLY, &[]).await?.is_some(), ..Export::default() };
     if export.structured {
-        export.allocation = talk.ask_allocation(name).await?;
+        let bitmap = bitmap.map(|bitmap| format!("{BITMAP}{bitmap}"));
+        (export.allocation, export.changes) = talk.ask_contexts(name, bitmap.as_deref()).await?;
+    }
+    if let Some(bitmap) = bitmap.filter(|_| export.changes.is_none()) {
+        return Err(talk.error(format!("its export `{name}` has no bitmap `{bitmap}`")));
     }
     let mut ask = sized(name.as_bytes());
     ask.extend_from_slice(&0u16.to_be_bytes());
@@ -97,15 +110,20 @@ impl Talk<'_> {
         self.write(&answer.to_be_bytes()).await
     }
 
-    async fn ask_allocation(&mut self, name: &str) -> Result<Option<u32>> {
+    /// The numbers of the contexts for allocation and for `bitmap`.
+    async fn ask_contexts(&mut self, name: &str, bitmap: Option<&str>) -> Result<(Option<u32>, Option<u32>)> {
+        let wanted: Vec<&str> = std::iter::once(ALLOCATION).chain(bitmap).collect();
         let mut ask = sized(name.as_bytes());
-        ask.extend_from_slice(&1u32.to_be_bytes());
-        ask.extend_from_slice(&sized(CONTEXT));
+        ask.extend_from_slice(&(wanted.len() as u32).to_be_bytes());
+        wanted.iter().for_each(|context| ask.extend_from_slice(&sized(context.as_bytes())));
         let contexts = self.option(OPT_SET_META_CONTEXT, &ask).await?.unwrap_or_default();
-        Ok(contexts.into_iter().find_map(|(kind, data)| {
-            let id = data.first_chunk::<4>().map(|id| u32::from_be_bytes(*id));
-            id.filter(|_| kind == REP_META_CONTEXT && &data[4..] == CONTEXT)
-        }))
+        let number = |context: &str| {
+            contexts.iter().find_map(|(kind, data)| {
+                let id = data.first_chunk::<4>().map(|id| u32::from_be_bytes(*id));
+                id.filter(|_| *kind == REP_META_CONTEXT && &data[4..] == context.as_bytes())
+            })
+        };
+        Ok((number(ALLOCATION), bitmap.and_then(number)))
     }
 
     /// Sends an option; its replies up to the acknowledgement, or `None` if the server declines.

@@ -18,6 +18,7 @@ const CHUNK_HOLE: u16 = 2;
 const CHUNK_STATUS: u16 = 5;
 const CHUNK_ERROR: u16 = 1 << 15;
 const STATUS_ZERO: u32 = 2;
+const STATUS_DIRTY: u32 = 1;
 
 /// A request that waits for its reply.
 #[derive(Debug)]
@@ -35,13 +36,32 @@ pub(super) enum Expects {
         offset: u64,
         buffer: Vec<u8>,
     },
-    /// Extents from `offset` on; those that may hold data are kept.
+    /// Extents from `offset` on; those of interest are kept.
     Status {
         context: u32,
+        interest: Interest,
         offset: u64,
         data: Vec<Range<u64>>,
         upto: u64,
     },
+}
+
+/// Which extents are of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Interest {
+    /// Those that may hold something else than zeros, in the context of allocation.
+    Data,
+    /// Those that may have changed, in the context of a bitmap.
+    Changes,
+}
+
+impl Interest {
+    fn covers(self, flags: u32) -> bool {
+        match self {
+            Interest::Data => flags & STATUS_ZERO == 0,
+            Interest::Changes => flags & STATUS_DIRTY != 0,
+        }
+    }
 }
 
 /// The errno of the server, 0 for success, and what came.
@@ -122,9 +142,14 @@ async fn read_chunk(
             buffer[place].fill(0);
             Ok(())
         }
-        (CHUNK_STATUS, Expects::Status { context, data, upto, .. }) if length >= 12 && length % 8 == 4 => {
+        (CHUNK_STATUS, Expects::Status { context, interest, data, upto, .. })
+            if length >= 12 && length % 8 == 4 =>
+        {
             if reader.read_u32().await? != *context {
-                return Err(nonsense());
+                // The server tells all contexts that were agreed on.
+                let mut rest = reader.take(u64::from(length - 4));
+                tokio::io::copy(&mut rest, &mut tokio::io::sink()).await?;
+                return Ok(());
             }
             for number in 0..(length - 4) / 8 {
                 let (bytes, flags) = (reader.read_u32().await?, reader.read_u32().await?);
@@ -135,7 +160,7 @@ async fn read_chunk(
                 let extent = *upto..*upto + u64::from(bytes);
                 *upto = extent.end;
                 match data.last_mut() {
-                    _ if flags & STATUS_ZERO != 0 => {}
+                    _ if !interest.covers(flags) => {}
                     Some(last) if last.end == extent.start => last.end = extent.end,
                     _ => data.push(extent),
                 }

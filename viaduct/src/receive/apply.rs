@@ -4,13 +4,14 @@
 use super::journal::Record;
 use super::keeper::Keeper;
 use super::ledger::{Illegal, Ledger, Zeroing};
+use super::shelf::Shelf;
 use crate::blocks::zero_runs;
 use crate::digest::Digest;
 use crate::ends::Target;
 use crate::error::{Error, Result};
 use crate::limits::HOLE_GRAIN;
 use crate::progress::Counters;
-use crate::wire::{Header, Kind};
+use crate::wire::{Fill, Grains, Header, Kind, Recipe, encode_indexes};
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,6 +20,7 @@ use std::sync::atomic::Ordering::Relaxed;
 #[derive(Clone, Debug)]
 pub struct Site {
     pub target: Arc<dyn Target>,
+    pub shelf: Shelf,
     pub ledger: Arc<Ledger>,
     pub keeper: Keeper,
     pub counters: Arc<Counters>,
@@ -42,74 +44,212 @@ impl Site {
     }
 }
 
+/// What the sender is to be told of a frame.
+#[derive(Debug)]
+pub enum Answer {
+    /// The block is written.
+    Settled(u64),
+    /// The block could not be made of what is here.
+    Want(u64),
+    /// What is here, at this place.
+    Grains { place: u64, length: u64, grains: Grains },
+}
+
+impl Answer {
+    /// Frames for answers. `backlog` is how many frames wait here to be applied.
+    pub fn frames(answers: Vec<Answer>, backlog: u64) -> Vec<(Header, Vec<u8>)> {
+        let (mut settled, mut wanted, mut frames) = (Vec::new(), Vec::new(), Vec::new());
+        let mut add = |kind, place, length, payload: Vec<u8>| {
+            let header = Header::bare(kind, place, length, Digest::of(&payload));
+            frames.push((Header { wire_length: payload.len() as u32, ..header }, payload));
+        };
+        for answer in answers {
+            match answer {
+                Answer::Settled(index) => settled.push(index),
+                Answer::Want(index) => wanted.push(index),
+                Answer::Grains { place, length, grains } => add(Kind::Grains, place, length, grains.encode()),
+            }
+        }
+        for (kind, indexes, length) in [(Kind::Settled, settled, backlog), (Kind::Want, wanted, 0)] {
+            if !indexes.is_empty() {
+                add(kind, 0, length, encode_indexes(&indexes));
+            }
+        }
+        frames
+    }
+}
+
 /// One worker's tools.
 pub struct Worker {
     site: Site,
     unpack: zstd::bulk::Decompressor<'static>,
     block: Vec<u8>,
+    literals: Vec<u8>,
     whom: String,
 }
 
 impl Worker {
     pub fn new(site: Site, whom: &str) -> Result<Worker> {
         let unpack = zstd::bulk::Decompressor::new().map_err(|error| Error::io("prepare", "zstd", error))?;
-        Ok(Worker { site, unpack, block: Vec::new(), whom: whom.to_owned() })
+        Ok(Worker { site, unpack, block: Vec::new(), literals: Vec::new(), whom: whom.to_owned() })
     }
 
-    pub async fn apply(&mut self, header: &Header, payload: &[u8]) -> Result<()> {
+    /// Does what the frame asks for; what the sender is to be told of it.
+    pub async fn apply(&mut self, header: &Header, payload: &[u8]) -> Result<Option<Answer>> {
         match header.kind {
-            Kind::Raw => self.data(header, payload).await,
+            Kind::Raw => self.whole(header, payload).await.map(Some),
             Kind::Zstd => {
                 let mut block = std::mem::take(&mut self.block);
-                self.decompress(header, payload, &mut block)?;
-                let applied = self.data(header, &block).await;
+                self.unpack(header, payload, header.length as usize, &mut block)?;
+                let applied = self.whole(header, &block).await;
                 self.block = block;
-                applied
+                applied.map(Some)
             }
-            Kind::Zero => self.zeros(header).await,
-            Kind::Same => self.same(header),
+            Kind::Mixed => self.mixed(header, payload).await.map(Some),
+            Kind::Ask => self.ask(header).await.map(Some),
+            Kind::Zero => self.zeros(header).await.map(|()| None),
+            Kind::Same => self.same(header).await.map(|()| None),
             kind => Err(Error::protocol(&self.whom, format!("a {kind:?} frame among the data"))),
         }
     }
 
-    fn decompress(&mut self, header: &Header, payload: &[u8], block: &mut Vec<u8>) -> Result<()> {
-        // Never more than the block that was announced, whatever the packed form claims.
-        block.clear();
-        block.reserve_exact(header.length as usize);
-        let unpacked = self.unpack.decompress_to_buffer(payload, block);
-        match unpacked {
-            Ok(length) if length as u64 == header.length => Ok(()),
+    /// Never more than `length`, which was announced, whatever the packed form claims.
+    fn unpack(&mut self, header: &Header, packed: &[u8], length: usize, into: &mut Vec<u8>) -> Result<()> {
+        into.clear();
+        into.reserve_exact(length);
+        match self.unpack.decompress_to_buffer(packed, into) {
+            Ok(found) if found == length => Ok(()),
             Ok(_) => Err(damaged(header, "it unpacks to another length")),
             Err(_) => Err(damaged(header, "it cannot be unpacked")),
         }
     }
 
-    async fn data(&self, header: &Header, block: &[u8]) -> Result<()> {
+    async fn whole(&mut self, header: &Header, block: &[u8]) -> Result<Answer> {
         let index = self.index_of(header)?;
         if Digest::of(block) != header.digest {
             return Err(damaged(header, "its digest does not match"));
         }
-        let Site { target, ledger, keeper, counters } = &self.site;
+        let whole = 0..block.len();
+        self.settle(header, index, block, std::slice::from_ref(&whole)).await
+    }
+
+    /// Writes those parts of a checked block that do not lie there already.
+    async fn settle(
+        &self,
+        header: &Header,
+        index: u64,
+        block: &[u8],
+        parts: &[Range<usize>],
+    ) -> Result<Answer> {
+        let Site { target, ledger, keeper, counters, .. } = &self.site;
         let todo = ledger.claim_data(index, header.digest).map_err(|illegal| self.illegal(illegal))?;
-        if todo.forget {
-            keeper.forget(index..index + 1).await?;
+        if let Some(blocks) = todo.forget {
+            keeper.forget(blocks).await?;
         }
-        for (run, zero) in zero_runs(block, HOLE_GRAIN) {
-            let start = header.offset + run.start as u64;
-            if !zero {
-                target.write(start, &block[run]).await?;
-            } else if !todo.on_zeros {
-                target.zero(start..header.offset + run.end as u64).await?;
+        for part in parts {
+            for (run, zero) in zero_runs(&block[part.clone()], HOLE_GRAIN) {
+                let run = part.start + run.start..part.start + run.end;
+                let bytes = header.offset + run.start as u64..header.offset + run.end as u64;
+                if !zero || (!todo.on_zeros && run.len() < HOLE_GRAIN) {
+                    target.write(bytes.start, &block[run]).await?;
+                } else if !todo.on_zeros {
+                    target.zero(bytes).await?;
+                }
             }
         }
         keeper.written(Record::Data { index, digest: header.digest }, header.length).await?;
         counters.read.fetch_add(header.length, Relaxed);
         counters.done.fetch_add(header.length, Relaxed);
-        Ok(())
+        Ok(Answer::Settled(index))
+    }
+
+    /// Makes a block of what comes and what is here, and uses it only if it is the one that was meant.
+    async fn mixed(&mut self, header: &Header, payload: &[u8]) -> Result<Answer> {
+        let index = self.index_of(header)?;
+        let (recipe, packed, literals) =
+            Recipe::decode(payload, header.length).map_err(|why| damaged(header, why))?;
+        let mut rest = std::mem::take(&mut self.literals);
+        if packed {
+            self.unpack(header, literals, recipe.literal() as usize, &mut rest)?;
+        } else if literals.len() as u64 == recipe.literal() {
+            rest.clear();
+            rest.extend_from_slice(literals);
+        } else {
+            return Err(damaged(header, "it does not come with the bytes it is made of"));
+        }
+        let mut block = std::mem::take(&mut self.block);
+        let made = self.make(header, &recipe, &rest, &mut block).await;
+        let answer = match made? {
+            Some(parts) if Digest::of(&block) == header.digest => {
+                self.site.counters.reused.fetch_add(recipe.copied(), Relaxed);
+                self.settle(header, index, &block, &parts).await
+            }
+            _ if self.site.ledger.may_want(index) => Ok(Answer::Want(index)),
+            _ => Err(damaged(header, "its digest does not match")),
+        };
+        (self.block, self.literals) = (block, rest);
+        answer
+    }
+
+    /// The block, and which parts of it do not lie there already. `None` where a place does not exist.
+    async fn make(
+        &self,
+        header: &Header,
+        recipe: &Recipe,
+        literals: &[u8],
+        block: &mut Vec<u8>,
+    ) -> Result<Option<Vec<Range<usize>>>> {
+        let Site { target, shelf, ledger, .. } = &self.site;
+        block.clear();
+        block.resize(header.length as usize, 0);
+        let (mut at, mut taken, mut parts) = (0, 0, Vec::<Range<usize>>::new());
+        for (length, fill) in &recipe.parts {
+            let part = at..at + *length as usize;
+            at = part.end;
+            let mut lies_there = false;
+            match fill {
+                Fill::Literal => {
+                    block[part.clone()].copy_from_slice(&literals[taken..taken + part.len()]);
+                    taken += part.len();
+                }
+                Fill::Zeros => {}
+                Fill::Copy { from } => {
+                    let buffer = &mut block[part.clone()];
+                    if !shelf.read(&**target, ledger.geometry(), *from, buffer).await? {
+                        return Ok(None);
+                    }
+                    lies_there = *from == header.offset + part.start as u64;
+                }
+            }
+            match parts.last_mut() {
+                _ if lies_there => {}
+                Some(last) if last.end == part.start => last.end = part.end,
+                _ => parts.push(part),
+            }
+        }
+        Ok(Some(parts))
+    }
+
+    /// Reads what is here, and says what it is.
+    async fn ask(&mut self, header: &Header) -> Result<Answer> {
+        let Site { target, shelf, ledger, .. } = &self.site;
+        let (place, length, geometry) = (header.offset, header.length, ledger.geometry());
+        self.block.clear();
+        self.block.resize(length as usize, 0);
+        if !shelf.look(&**target, geometry, place, &mut self.block).await? {
+            return Err(Error::protocol(&self.whom, format!("it asks about {place}, which is no place")));
+        }
+        let grains = Grains::of(&self.block);
+        if let (Some(blocks), Some(digest)) = (geometry.blocks_at(place, length), grains.whole)
+            && blocks.end - blocks.start == 1
+        {
+            ledger.saw(blocks.start, digest);
+        }
+        Ok(Answer::Grains { place, length, grains })
     }
 
     async fn zeros(&self, header: &Header) -> Result<()> {
-        let Site { target, ledger, keeper, counters } = &self.site;
+        let Site { target, ledger, keeper, counters, .. } = &self.site;
         let geometry = ledger.geometry();
         let blocks = geometry
             .blocks_at(header.offset, header.length)
@@ -132,10 +272,14 @@ impl Worker {
         Ok(())
     }
 
-    fn same(&self, header: &Header) -> Result<()> {
-        let index = self.index_of(header)?;
-        self.site.ledger.claim_same(index, header.digest).map_err(|illegal| self.illegal(illegal))?;
-        for counter in [&self.site.counters.read, &self.site.counters.reused, &self.site.counters.done] {
+    async fn same(&self, header: &Header) -> Result<()> {
+        let Site { ledger, keeper, counters, .. } = &self.site;
+        let (index, digest) = (self.index_of(header)?, header.digest);
+        let recorded = ledger.claim_same(index, digest).map_err(|illegal| self.illegal(illegal))?;
+        if !recorded {
+            keeper.written(Record::Data { index, digest }, 0).await?;
+        }
+        for counter in [&counters.read, &counters.reused, &counters.done] {
             counter.fetch_add(header.length, Relaxed);
         }
         Ok(())

@@ -4,6 +4,7 @@
 use super::journal::Record;
 use crate::blocks::Geometry;
 use crate::digest::{Digest, Root};
+use crate::limits::FORGET_AHEAD;
 use crate::table::{BlockSet, DigestTable, runs};
 use std::ops::Range;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,6 +23,14 @@ struct State {
     began_as_zeros: bool,
     touched: BlockSet,
     settled: BlockSet,
+    /// Blocks whose digest was seen by reading the target in this session and is not written down.
+    seen: BlockSet,
+    /// Blocks that are about to be forgotten in the journal though their turn has not come: what is known of them holds.
+    ahead: BlockSet,
+    /// Blocks that were asked for again in this session.
+    wanted: BlockSet,
+    /// The root of the last transfer that came to its end, as long as what is known rests on it.
+    base: Option<Digest>,
     finished: Option<(Digest, u64)>,
     identity: Option<u64>,
 }
@@ -36,11 +45,12 @@ pub enum Illegal {
 }
 
 /// What has to be done to have a block of data.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Writing {
     /// Something else is written down about the block, which must be forgotten first: a crash in the middle would leave a
-    /// torn block under a good name.
-    pub forget: bool,
+    /// torn block under a good name. Blocks behind it, which are likely to be next, are forgotten with it, and written
+    /// down again if they stay.
+    pub forget: Option<Range<u64>>,
     /// The block is known to hold zeros now.
     pub on_zeros: bool,
 }
@@ -65,6 +75,10 @@ impl Ledger {
             began_as_zeros,
             touched: BlockSet::new(blocks),
             settled: BlockSet::new(blocks),
+            seen: BlockSet::new(blocks),
+            ahead: BlockSet::new(blocks),
+            wanted: BlockSet::new(blocks),
+            base: None,
             finished: None,
             identity: None,
         };
@@ -88,28 +102,48 @@ impl Ledger {
             Record::Data { index, digest } => {
                 state.zeros.remove(*index);
                 state.data.set(*index, Some(*digest));
+                state.seen.remove(*index);
                 state.touched.insert(*index);
             }
             Record::Zeros { blocks } => {
                 for index in blocks.clone() {
                     state.data.set(index, None);
+                    state.seen.remove(index);
                     state.zeros.insert(index);
                 }
             }
             Record::Forgotten { blocks } => {
+                if *blocks == (0..self.geometry.blocks()) {
+                    state.base = None;
+                }
                 for index in blocks.clone() {
+                    if state.ahead.contains(index) {
+                        state.ahead.remove(index);
+                        state.seen.insert(index);
+                        continue;
+                    }
                     state.data.set(index, None);
+                    state.seen.remove(index);
                     state.zeros.remove(index);
                     state.touched.insert(index);
                 }
             }
-            Record::Finished { root, stamp } => state.finished = Some((*root, *stamp)),
+            Record::Finished { root, stamp } => {
+                state.base = Some(*root);
+                state.finished = Some((*root, *stamp));
+            }
         }
     }
 
     /// The root and the target's stamp, if the last transfer came to its end and nothing was written since.
     pub fn finished(&self) -> Option<(Digest, u64)> {
         self.state().finished
+    }
+
+    /// The root of the state on which what is known rests: blocks of it that were written over since are known as what they
+    /// are now.
+    pub fn base(&self) -> Option<Digest> {
+        self.state().base
     }
 
     /// Which target the records speak of; `None` where there are none.
@@ -119,7 +153,18 @@ impl Ledger {
 
     /// Begins a session: nothing is settled.
     pub fn begin_session(&self) {
-        self.state().settled.clear();
+        let mut state = self.state();
+        let state = &mut *state;
+        state.settled.clear();
+        state.wanted.clear();
+        state.ahead.clear();
+        // What was seen may have been half written over since.
+        for index in 0..self.geometry.blocks() {
+            if state.seen.contains(index) {
+                state.data.set(index, None);
+            }
+        }
+        state.seen.clear();
     }
 
     pub fn have_count(&self) -> u64 {
@@ -131,11 +176,20 @@ impl Ledger {
         self.state().data.iter_from(from).take(limit).collect()
     }
 
-    /// Runs of blocks that are written down as zeros.
-    pub fn durable_zeros(&self) -> Vec<Range<u64>> {
-        let state = self.state();
-        let all = runs(0..self.geometry.blocks(), |index| state.zeros.contains(index));
-        all.into_iter().filter_map(|(run, zero)| zero.then_some(run)).collect()
+    /// The target was read: it holds this block, which nobody has settled yet.
+    pub fn saw(&self, index: u64, digest: Digest) {
+        let mut state = self.state();
+        let known = state.data.get(index).is_some() && !state.seen.contains(index);
+        if !known && !state.settled.contains(index) && !state.zeros.contains(index) {
+            state.seen.insert(index);
+            state.data.set(index, Some(digest));
+        }
+    }
+
+    /// Whether a block may be asked for again: once, and only before it is settled.
+    pub fn may_want(&self, index: u64) -> bool {
+        let mut state = self.state();
+        !state.settled.contains(index) && state.wanted.insert(index)
     }
 
     /// The sender wants to have this block written.
@@ -144,16 +198,19 @@ impl Ledger {
         if !state.settled.insert(index) {
             return Err(Illegal::Twice(index));
         }
+        if state.seen.contains(index) {
+            state.seen.remove(index);
+            state.data.set(index, None);
+        }
         let untouched = state.touched.insert(index);
-        Ok(Writing {
-            forget: state.zeros.contains(index)
-                || state.data.get(index).is_some_and(|durable| durable != digest),
-            on_zeros: state.began_as_zeros && untouched,
-        })
+        let written_down =
+            state.zeros.contains(index) || state.data.get(index).is_some_and(|durable| durable != digest);
+        let forget = written_down.then(|| index..state.forget_ahead(index + 1));
+        Ok(Writing { forget, on_zeros: state.began_as_zeros && untouched })
     }
 
-    /// The sender says the block is here already.
-    pub fn claim_same(&self, index: u64, digest: Digest) -> Result<(), Illegal> {
+    /// The sender says the block is here already. Whether that is written down.
+    pub fn claim_same(&self, index: u64, digest: Digest) -> Result<bool, Illegal> {
         let mut state = self.state();
         if state.data.get(index) != Some(digest) {
             return Err(Illegal::NotHere(index));
@@ -161,7 +218,7 @@ impl Ledger {
         if !state.settled.insert(index) {
             return Err(Illegal::Twice(index));
         }
-        Ok(())
+        Ok(!state.seen.contains(index) && !state.ahead.contains(index))
     }
 
     /// The sender says these blocks are zeros. What has to be done for each run of them.
@@ -205,6 +262,22 @@ impl Ledger {
     }
 }
 
+impl State {
+    /// Marks the blocks from `from` on whose turn has not come, up to the first that is not known as data; where that is.
+    fn forget_ahead(&mut self, from: u64) -> u64 {
+        let mut end = from;
+        while end < from + FORGET_AHEAD
+            && self.data.get(end).is_some()
+            && !self.settled.contains(end)
+            && !self.seen.contains(end)
+            && self.ahead.insert(end)
+        {
+            end += 1;
+        }
+        end
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -223,12 +296,31 @@ mod tests {
         ledger.apply(&Record::Data { index: 3, digest: digest(1) });
         ledger.apply(&Record::Zeros { blocks: 4..6 });
         let claim = |index, digest| ledger.claim_data(index, digest).unwrap();
-        assert_eq!(claim(2, digest(2)), Writing { forget: false, on_zeros: true });
-        assert_eq!(claim(3, digest(2)), Writing { forget: true, on_zeros: false });
-        assert_eq!(claim(4, digest(2)), Writing { forget: true, on_zeros: true });
+        assert_eq!(claim(2, digest(2)), Writing { forget: None, on_zeros: true });
+        assert_eq!(claim(3, digest(2)), Writing { forget: Some(3..4), on_zeros: false });
+        assert_eq!(claim(4, digest(2)), Writing { forget: Some(4..5), on_zeros: true });
         ledger.begin_session();
-        assert_eq!(claim(2, digest(2)), Writing { forget: false, on_zeros: false });
-        assert_eq!(claim(3, digest(1)), Writing { forget: false, on_zeros: false });
+        assert_eq!(claim(2, digest(2)), Writing { forget: None, on_zeros: false });
+        assert_eq!(claim(3, digest(1)), Writing { forget: None, on_zeros: false });
+    }
+
+    #[test]
+    fn blocks_that_are_forgotten_ahead_are_still_there_and_are_written_down_again() {
+        let ledger = ledger(false);
+        for index in 1..6 {
+            ledger.apply(&Record::Data { index, digest: digest(1) });
+        }
+        ledger.claim_same(4, digest(1)).unwrap();
+        let claim = |index| ledger.claim_data(index, digest(2)).unwrap().forget;
+        assert_eq!(claim(1), Some(1..4));
+        // Before and after it is written down, the same is true of the others.
+        assert_eq!(ledger.claim_same(2, digest(1)), Ok(false));
+        ledger.apply(&Record::Forgotten { blocks: 1..4 });
+        assert_eq!(claim(3), None);
+        assert_eq!(claim(5), Some(5..6));
+        ledger.apply(&Record::Data { index: 2, digest: digest(1) });
+        ledger.begin_session();
+        assert_eq!(ledger.have(0, 10).iter().map(|(index, _)| *index).collect::<Vec<_>>(), [2, 4, 5]);
     }
 
     #[test]
@@ -258,11 +350,35 @@ mod tests {
         let ledger = ledger(true);
         ledger.apply(&Record::Data { index: 1, digest: digest(1) });
         assert_eq!(ledger.claim_same(1, digest(2)), Err(Illegal::NotHere(1)));
-        assert_eq!(ledger.claim_same(1, digest(1)), Ok(()));
+        assert_eq!(ledger.claim_same(1, digest(1)), Ok(true));
         assert_eq!(ledger.claim_same(1, digest(1)), Err(Illegal::Twice(1)));
         assert_eq!(ledger.claim_data(1, digest(1)), Err(Illegal::Twice(1)));
         assert_eq!(ledger.claim_zeros(0..10), Err(Illegal::Twice(1)));
         assert_eq!(ledger.unsettled(), 9);
+    }
+
+    #[test]
+    fn what_was_seen_is_believed_until_it_is_written_over_or_the_session_ends() {
+        let ledger = ledger(false);
+        ledger.saw(1, digest(1));
+        ledger.saw(2, digest(2));
+        ledger.saw(3, digest(3));
+        assert_eq!(ledger.claim_same(1, digest(1)), Ok(false));
+        assert_eq!(ledger.claim_data(2, digest(9)), Ok(Writing { forget: None, on_zeros: false }));
+        ledger.apply(&Record::Data { index: 1, digest: digest(1) });
+        ledger.begin_session();
+        assert_eq!(ledger.have(0, 10), [(1, digest(1))]);
+        assert_eq!(ledger.claim_same(3, digest(3)), Err(Illegal::NotHere(3)));
+        ledger.claim_same(1, digest(1)).unwrap();
+        ledger.saw(1, digest(7));
+        assert_eq!(ledger.have(0, 10), [(1, digest(1))]);
+    }
+
+    #[test]
+    fn a_block_is_asked_for_again_only_once_and_not_when_it_is_settled() {
+        let ledger = ledger(true);
+        ledger.claim_data(2, digest(1)).unwrap();
+        assert_eq!((ledger.may_want(1), ledger.may_want(1), ledger.may_want(2)), (true, false, false));
     }
 
     #[test]

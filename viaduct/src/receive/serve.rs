@@ -64,7 +64,16 @@ async fn prepare(host: &Host, hello: &Hello) -> Result<Site> {
                 overcommit: host.options.overcommit,
             };
             let counters = host.counters.clone();
-            open_site(&host.open, announced, geometry, &hello.label, &host.journal, counters).await?
+            open_site(
+                &host.open,
+                announced,
+                geometry,
+                &hello.label,
+                &host.journal,
+                &host.options.have,
+                counters,
+            )
+            .await?
         }
     };
     host.counters.restart();

@@ -1,12 +1,15 @@
 //! One session: the streams of one attempt of the sender, from its hello to the verdict. It answers with what is here, has
 //! frames applied by workers, and compares the roots. Whatever ends it, no write is left running behind it.
 
-use super::apply::{Site, Worker};
+use super::apply::{Answer, Site, Worker};
 use crate::blocks::Geometry;
 use crate::buffers::Buffers;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::limits::{HAVE_ENTRIES_MAX, IN_FLIGHT_BYTES, IN_FLIGHT_PER_STREAM, LINGER};
+use crate::limits::{
+    ANSWERS_QUEUE, APPLIERS, HAVE_ENTRIES_MAX, IN_FLIGHT_BYTES, IN_FLIGHT_PER_STREAM, INDEXES_MAX, LINGER,
+    STREAMS_MAX,
+};
 use crate::progress::Counters;
 use crate::transport::Stream;
 use crate::wire::{Header, Hello, Kind, Reader, Totals, Welcome, Writer, encode_have};
@@ -68,8 +71,15 @@ pub async fn welcome(
     // What an earlier session wrote must be known before this one asks.
     site.keeper.settle().await?;
     site.ledger.begin_session();
-    let have = site.ledger.have_count();
-    writer.message(Kind::Welcome, &Welcome { join, have, idle_secs: idle.as_secs() }).await?;
+    let said = Welcome {
+        join,
+        have: site.ledger.have_count(),
+        old: !site.target.began_as_zeros(),
+        shelf: site.shelf.sizes(),
+        base: site.ledger.base(),
+        idle_secs: idle.as_secs(),
+    };
+    writer.message(Kind::Welcome, &said).await?;
     let mut from = 0;
     loop {
         let entries = site.ledger.have(from, HAVE_ENTRIES_MAX);
@@ -96,7 +106,8 @@ pub async fn run(
 ) -> Result<Agreed> {
     let geometry = site.ledger.geometry();
     let (events, mut happened) = mpsc::channel(64);
-    let (jobs, queue) = async_channel::bounded(IN_FLIGHT_PER_STREAM * usize::from(control.hello.streams));
+    let (jobs, queue) = async_channel::bounded(IN_FLIGHT_PER_STREAM * usize::from(STREAMS_MAX));
+    let (answers, mut answered) = mpsc::channel(ANSWERS_QUEUE);
     let shared = Shared {
         geometry,
         jobs,
@@ -108,17 +119,20 @@ pub async fn run(
     };
     let mut workers = JoinSet::new();
     // Each worker has a block of its own to unpack into: few where blocks are large.
-    for _ in 0..(IN_FLIGHT_BYTES / geometry.block_bytes()).clamp(1, 4) {
+    for _ in 0..(IN_FLIGHT_BYTES / geometry.block_bytes()).clamp(1, APPLIERS) {
         let worker = Worker::new(site.clone(), control.reader.whom())?;
         let (queue, buffers, events) = (queue.clone(), shared.buffers.clone(), events.clone());
-        workers.spawn_blocking(move || work(worker, &queue, &buffers, &events));
+        let answers = answers.clone();
+        workers.spawn_blocking(move || work(worker, &queue, &buffers, &events, &answers));
     }
-    drop((queue, events));
+    drop((queue, events, answers));
 
     let mut streams = JoinSet::new();
-    let Opened { hello, reader, mut writer } = control;
+    let Opened { reader, mut writer, .. } = control;
     streams.spawn(pump(reader, shared.clone(), true));
-    let told = listen(&hello, &mut happened, &mut joiners, &mut streams, &shared, &mut writer).await;
+    let told = listen(&mut happened, &mut joiners, &mut answered, &mut streams, &shared, &mut writer).await;
+    // A sender that has ended waits for no answer any more, and no worker may wait for us.
+    drop(answered);
 
     let finished = match told {
         Ok(agreed) => {
@@ -162,9 +176,9 @@ pub async fn run(
 
 /// Waits until every stream has ended.
 async fn listen(
-    hello: &Hello,
     happened: &mut mpsc::Receiver<Event>,
     joiners: &mut mpsc::Receiver<Opened>,
+    answered: &mut mpsc::Receiver<Answer>,
     streams: &mut JoinSet<()>,
     shared: &Shared,
     writer: &mut Writer<WriteHalf<Stream>>,
@@ -173,6 +187,7 @@ async fn listen(
     let (mut joined, mut ended, mut agreed) = (BTreeSet::from([0]), 0, None);
     // The writing halves of the data streams have nothing to say, but dropping them would not be polite to TLS.
     let mut silent = Vec::new();
+    let mut answers = Vec::new();
     loop {
         tokio::select! {
             event = happened.recv() => match event {
@@ -184,11 +199,18 @@ async fn listen(
                 None => return Err(Error::CallerGone),
             },
             Some(Opened { hello: more, reader, writer }) = joiners.recv() => {
-                if more.stream >= hello.streams || !joined.insert(more.stream) {
+                if !joined.insert(more.stream) {
                     return Err(Error::protocol(reader.whom(), format!("stream {} came unexpectedly", more.stream)));
                 }
                 streams.spawn(pump(reader, shared.clone(), false));
                 silent.push(writer);
+            }
+            1.. = answered.recv_many(&mut answers, INDEXES_MAX) => {
+                let backlog = shared.jobs.len() as u64;
+                for (header, payload) in Answer::frames(std::mem::take(&mut answers), backlog) {
+                    writer.frame(&header, &payload).await?;
+                }
+                writer.flush().await?;
             }
             _ = heartbeat.tick() => beat(writer, &shared.site.counters).await?,
             () = shared.over.cancelled() => {
@@ -196,7 +218,10 @@ async fn listen(
             }
         }
         match agreed {
-            Some(agreed) if ended == hello.streams => return Ok(agreed),
+            Some(Agreed { totals, .. }) if totals.streams < ended => {
+                return Err(Error::protocol("the sender", "it had more streams than it says"));
+            }
+            Some(agreed) if ended == agreed.totals.streams => return Ok(agreed),
             _ => {}
         }
     }
@@ -277,10 +302,10 @@ async fn read_frames(
         let counted = (crate::wire::HEADER_BYTES + header.wire_length as usize) as u64;
         shared.site.counters.on_wire.fetch_add(counted, Relaxed);
         match header.kind {
-            Kind::Raw | Kind::Zstd | Kind::Zero | Kind::Same => {
+            Kind::Raw | Kind::Zstd | Kind::Mixed | Kind::Zero | Kind::Same | Kind::Ask => {
                 let block_bytes = shared.geometry.block_bytes();
                 if header.wire_length > block_bytes
-                    || (header.kind != Kind::Zero && header.length > block_bytes.into())
+                    || (!matches!(header.kind, Kind::Zero | Kind::Ask) && header.length > block_bytes.into())
                 {
                     return Err(Error::protocol(reader.whom(), "a frame that is larger than a block"));
                 }
@@ -309,16 +334,23 @@ fn work(
     queue: &async_channel::Receiver<Job>,
     buffers: &Buffers,
     events: &mpsc::Sender<Event>,
+    answers: &mpsc::Sender<Answer>,
 ) {
     let runtime = tokio::runtime::Handle::current();
     while let Ok(job) = queue.recv_blocking() {
         let applied = runtime.block_on(worker.apply(&job.header, &job.payload));
         buffers.give(job.payload);
-        if let Err(error) = applied {
-            // Nothing after a failure matters; the others find the queue closed.
-            queue.close();
-            let _ = events.blocking_send(Event::Failed(error));
-            return;
+        match applied {
+            Ok(None) => {}
+            Ok(Some(answer)) => {
+                let _ = answers.blocking_send(answer);
+            }
+            Err(error) => {
+                // Nothing after a failure matters; the others find the queue closed.
+                queue.close();
+                let _ = events.blocking_send(Event::Failed(error));
+                return;
+            }
         }
     }
 }

@@ -4,9 +4,9 @@ use super::apply::Site;
 use super::journal::{Journal, Record};
 use super::keeper::Keeper;
 use super::ledger::Ledger;
-use crate::blocks::{Geometry, is_zero};
-use crate::digest::Digest;
-use crate::ends::{Announced, Source, Target};
+use super::shelf::Shelf;
+use crate::blocks::Geometry;
+use crate::ends::{Announced, Disk, Target};
 use crate::error::Result;
 use crate::progress::Counters;
 use futures::future::BoxFuture;
@@ -22,8 +22,10 @@ pub(super) async fn open_site(
     geometry: Geometry,
     label: &str,
     journal_dir: &Path,
+    have: &[Disk],
     counters: Arc<Counters>,
 ) -> Result<Site> {
+    let shelf = Shelf::open(have).await?;
     // The journal first: one of another disk is refused before the target is touched.
     let ledger = Arc::new(Ledger::new(geometry, false));
     let mut journal = Journal::open(&journal_dir.join("journal"), geometry, label, |record| {
@@ -37,18 +39,22 @@ pub(super) async fn open_site(
             journal.append(std::slice::from_ref(&forgotten))?;
         }
         let fresh = Arc::new(Ledger::new(geometry, true));
-        return begin(journal, fresh, target, counters);
+        return begin(journal, fresh, target, shelf, counters);
     }
     if !believable(&ledger, &*target).await? {
-        recheck(&mut journal, &ledger, &*target).await?;
+        // What lies there is still of use: the sender asks, and it is read and hashed then.
+        let forgotten = Record::Forgotten { blocks: 0..geometry.blocks() };
+        journal.append(std::slice::from_ref(&forgotten))?;
+        ledger.apply(&forgotten);
     }
-    begin(journal, ledger, target, counters)
+    begin(journal, ledger, target, shelf, counters)
 }
 
 fn begin(
     mut journal: Journal,
     ledger: Arc<Ledger>,
     target: Arc<dyn Target>,
+    shelf: Shelf,
     counters: Arc<Counters>,
 ) -> Result<Site> {
     if let Some(identity) = target.identity().filter(|identity| ledger.identity() != Some(*identity)) {
@@ -57,7 +63,7 @@ fn begin(
         ledger.apply(&opened);
     }
     let keeper = Keeper::start(journal, ledger.clone(), target.clone());
-    Ok(Site { target, ledger, keeper, counters })
+    Ok(Site { target, shelf, ledger, keeper, counters })
 }
 
 /// An unfinished transfer owns its target, so its journal is true. Once finished, the target belongs to others: the journal
@@ -72,37 +78,4 @@ async fn believable(ledger: &Ledger, target: &dyn Target) -> Result<bool> {
         None => true,
     };
     Ok(same && untouched)
-}
-
-/// Reads the blocks the journal speaks of, and forgets those that are something else now.
-async fn recheck(journal: &mut Journal, ledger: &Arc<Ledger>, target: &dyn Target) -> Result<()> {
-    let source = target.reread().await?;
-    let checking = ledger.clone();
-    let runtime = tokio::runtime::Handle::current();
-    let found = tokio::task::spawn_blocking(move || runtime.block_on(stale(&checking, &*source))).await;
-    let records = found.map_err(|error| crate::error::Error::io("recheck", "the target", error.into()))??;
-    journal.append(&records)?;
-    records.iter().for_each(|record| ledger.apply(record));
-    Ok(())
-}
-
-async fn stale(ledger: &Ledger, source: &dyn Source) -> Result<Vec<Record>> {
-    let geometry = ledger.geometry();
-    let mut stale = Vec::new();
-    let mut buffer = Vec::new();
-    let (mut from, mut page) = (0, ledger.have(0, 1024));
-    while let Some((last, _)) = page.last().copied() {
-        for (index, digest) in page {
-            buffer.resize(geometry.len_of(index) as usize, 0);
-            source.read(geometry.offset(index), &mut buffer).await?;
-            if is_zero(&buffer) || Digest::of(&buffer) != digest {
-                stale.push(Record::Forgotten { blocks: index..index + 1 });
-            }
-        }
-        from = last.max(from) + 1;
-        page = ledger.have(from, 1024);
-    }
-    // Zeros are written again rather than read: that is cheap where holes are.
-    stale.extend(ledger.durable_zeros().into_iter().map(|blocks| Record::Forgotten { blocks }));
-    Ok(stale)
 }

@@ -1,7 +1,11 @@
-//! Turns work into frames: reads the block, drops zeros and what the receiver has, packs what gets smaller. Each worker has
-//! a thread that may block and tools of its own.
+//! Turns work into frames: reads the block, drops zeros and what the receiver has, makes the rest of what can be copied
+//! there, packs what gets smaller. Each worker has a thread that may block and buffers of its own.
 
 use super::Outgoing;
+use super::compose::{compose, literals};
+use super::effort::Effort;
+use super::known::Known;
+use super::pack::Packers;
 use crate::blocks::is_zero;
 use crate::buffers::Buffers;
 use crate::digest::{Digest, OrderedRoot};
@@ -9,22 +13,19 @@ use crate::error::{Error, Result};
 use crate::plan::Work;
 use crate::progress::Counters;
 use crate::table::DigestTable;
-use crate::wire::{Header, Kind};
+use crate::wire::{Grains, Header, Kind, Recipe, digests_of_grains};
 use std::ops::Range;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::oneshot;
 
-const LEVEL: i32 = 1;
-/// A block is packed only if that saves at least one part in this many.
-const WORTH: usize = 16;
-/// What is packed first to see whether the rest is worth it.
-const SAMPLE_BYTES: usize = 32 << 10;
-
-/// Work, numbered in the order of the disk.
+/// What a worker is to do.
 #[derive(Debug)]
-pub struct Task {
-    pub number: u64,
-    pub work: Work,
+pub enum Job {
+    /// Work, numbered in the order of the disk.
+    Planned { number: u64, work: Work },
+    /// The receiver could not make this block of what it has.
+    Again { index: u64 },
 }
 
 /// A frame ready for the line.
@@ -34,6 +35,21 @@ pub struct Frame {
     pub payload: Vec<u8>,
     /// Bytes of the disk that are settled with it.
     pub settles: u64,
+    /// Whether a job is done when the frame has left. One of a mixed block is done when the receiver has written it; a
+    /// question is none.
+    pub completes: bool,
+}
+
+impl Frame {
+    fn bare(header: Header, settles: u64) -> Frame {
+        Frame { header, payload: Vec::new(), settles, completes: true }
+    }
+
+    /// A question about what the receiver has.
+    pub fn ask(place: u64, length: u64) -> Frame {
+        let header = Header::bare(Kind::Ask, place, length, Digest::NONE);
+        Frame { completes: false, ..Frame::bare(header, 0) }
+    }
 }
 
 /// What the workers of one attempt share.
@@ -41,26 +57,34 @@ pub struct Frame {
 pub struct Shared {
     pub root: Mutex<OrderedRoot>,
     pub have: DigestTable,
+    pub known: Known,
+    pub packers: Packers,
+    pub effort: Effort,
     pub buffers: Buffers,
     pub counters: Arc<Counters>,
 }
 
 pub struct Encoder {
     shared: Arc<Shared>,
-    pack: zstd::bulk::Compressor<'static>,
+    asks: async_channel::Sender<Frame>,
     block: Vec<u8>,
 }
 
 impl Encoder {
-    pub fn new(shared: Arc<Shared>) -> Result<Encoder> {
-        let pack = zstd::bulk::Compressor::new(LEVEL).map_err(|error| Error::io("prepare", "zstd", error))?;
-        Ok(Encoder { shared, pack, block: Vec::new() })
+    /// Questions that the work raises are put to `asks`.
+    pub fn new(shared: Arc<Shared>, asks: async_channel::Sender<Frame>) -> Encoder {
+        Encoder { shared, asks, block: Vec::new() }
     }
 
-    pub async fn encode(&mut self, outgoing: &Outgoing, task: Task) -> Result<Frame> {
-        match task.work {
-            Work::Zeros { blocks } => Ok(self.zeros(outgoing, task.number, blocks)),
-            Work::Read { index, parts } => self.block(outgoing, task.number, index, &parts).await,
+    pub async fn encode(&mut self, outgoing: &Outgoing, job: Job) -> Result<Frame> {
+        match job {
+            Job::Planned { number, work } => match work {
+                Work::Zeros { blocks } => Ok(self.zeros(outgoing, number, blocks)),
+                Work::Read { index, parts } => self.read_block(outgoing, number, index, &parts).await,
+                Work::Kept { index } => self.kept(outgoing, number, index),
+                Work::Probe { index } => self.probe(outgoing, number, index).await,
+            },
+            Job::Again { index } => self.again(outgoing, index).await,
         }
     }
 
@@ -69,17 +93,144 @@ impl Encoder {
         let bytes = outgoing.geometry.bytes_of_run(&blocks);
         let length = bytes.end - bytes.start;
         self.shared.counters.zero.fetch_add(length, Relaxed);
-        let header = Header::bare(Kind::Zero, bytes.start, length, Digest([0; 32]));
-        Frame { header, payload: Vec::new(), settles: length }
+        Frame::bare(Header::bare(Kind::Zero, bytes.start, length, Digest::NONE), length)
     }
 
-    async fn block(
+    async fn read_block(
         &mut self,
         outgoing: &Outgoing,
         number: u64,
         index: u64,
         parts: &[Range<u64>],
     ) -> Result<Frame> {
+        let (start, length) = (outgoing.geometry.offset(index), outgoing.geometry.len_of(index));
+        let there = self.shared.have.get(index);
+        // Asked before reading, so that both ends read at the same time.
+        let mut asked = None;
+        if there.is_none() && self.shared.known.worth_asking(index) {
+            asked = Some(self.ask(start, length).await);
+        }
+        self.read(outgoing, index, parts).await?;
+        if is_zero(&self.block) {
+            return Ok(self.zeros(outgoing, number, index..index + 1));
+        }
+        let digest = Digest::of(&self.block);
+        self.fold(number, Some((index, digest)));
+        if there == Some(digest) {
+            return Ok(self.same(outgoing, index, digest));
+        }
+        if there.is_some() {
+            asked = Some(self.ask(start, length).await);
+        }
+        let under = match asked {
+            Some(answer) => answer.await.ok(),
+            None => None,
+        };
+        if under.as_ref().is_some_and(|under| under.whole == Some(digest)) {
+            self.shared.known.judge(true);
+            return Ok(self.same(outgoing, index, digest));
+        }
+        let grains = digests_of_grains(&self.block);
+        if let Some(under) = under.as_ref().filter(|under| under.whole.is_some()) {
+            let of_use = under.each.iter().zip(&grains).any(|(there, here)| there == here);
+            self.shared.known.judge(of_use);
+        }
+        Ok(self.block_frame(start, index, digest, grains, under.as_ref()))
+    }
+
+    /// The block that was read, in the form that takes least.
+    fn block_frame(
+        &mut self,
+        start: u64,
+        index: u64,
+        digest: Digest,
+        grains: Vec<Digest>,
+        under: Option<&Grains>,
+    ) -> Frame {
+        let recipe = compose(start, self.block.len(), &grains, under, &self.shared.known);
+        let header = Header::bare(Kind::Mixed, start, self.block.len() as u64, digest);
+        if recipe.copied() > 0 {
+            let payload = self.mixed(&recipe);
+            if payload.len() < self.block.len() {
+                self.shared.counters.reused.fetch_add(recipe.copied(), Relaxed);
+                self.shared.known.leaves(index, digest, grains, true);
+                let header = Header { wire_length: payload.len() as u32, ..header };
+                return Frame { header, payload, settles: header.length, completes: false };
+            }
+            self.shared.buffers.give(payload);
+        }
+        self.shared.known.leaves(index, digest, grains, false);
+        self.plain(header)
+    }
+
+    fn mixed(&mut self, recipe: &Recipe) -> Vec<u8> {
+        let Encoder { shared, block, .. } = self;
+        let mut rest = shared.buffers.take();
+        literals(recipe, block, &mut rest);
+        let mut payload = shared.buffers.take();
+        recipe.encode(true, &mut payload);
+        let packed =
+            shared.effort.level().is_some_and(|level| shared.packers.pack(&rest, level, &mut payload));
+        if !packed {
+            payload.clear();
+            recipe.encode(false, &mut payload);
+            payload.extend_from_slice(&rest);
+        }
+        shared.buffers.give(rest);
+        payload
+    }
+
+    /// The whole block, as it is or packed.
+    fn plain(&mut self, header: Header) -> Frame {
+        let mut payload = self.shared.buffers.take();
+        let level = self.shared.effort.level();
+        let packed = level.is_some_and(|level| self.shared.packers.pack(&self.block, level, &mut payload));
+        let kind = if packed { Kind::Zstd } else { Kind::Raw };
+        if !packed {
+            payload.extend_from_slice(&self.block);
+        }
+        let header = Header { kind, wire_length: payload.len() as u32, ..header };
+        Frame { header, payload, settles: header.length, completes: true }
+    }
+
+    fn same(&self, outgoing: &Outgoing, index: u64, digest: Digest) -> Frame {
+        let (start, length) = (outgoing.geometry.offset(index), outgoing.geometry.len_of(index));
+        self.shared.counters.reused.fetch_add(length, Relaxed);
+        Frame::bare(Header::bare(Kind::Same, start, length, digest), length)
+    }
+
+    /// A block that the source says has not changed since the state the receiver has.
+    fn kept(&self, outgoing: &Outgoing, number: u64, index: u64) -> Result<Frame> {
+        let there = self.shared.have.get(index);
+        let digest = there.ok_or_else(|| bitmap_lies(outgoing, index))?;
+        self.fold(number, Some((index, digest)));
+        Ok(self.same(outgoing, index, digest))
+    }
+
+    async fn probe(&mut self, outgoing: &Outgoing, number: u64, index: u64) -> Result<Frame> {
+        let whole = outgoing.geometry.bytes_of(index);
+        self.read(outgoing, index, std::slice::from_ref(&whole)).await?;
+        if self.shared.have.get(index) != Some(Digest::of(&self.block)) {
+            return Err(bitmap_lies(outgoing, index));
+        }
+        self.kept(outgoing, number, index)
+    }
+
+    /// A block that must be what it was when its digest was told.
+    async fn again(&mut self, outgoing: &Outgoing, index: u64) -> Result<Frame> {
+        let whole = outgoing.geometry.bytes_of(index);
+        self.read(outgoing, index, std::slice::from_ref(&whole)).await?;
+        let digest = Digest::of(&self.block);
+        if self.shared.known.announced(index) != Some(digest) {
+            let why = format!("the block at byte {} is not what it was a moment ago", whole.start);
+            return Err(Error::SourceChanged { what: outgoing.source.name(), why });
+        }
+        let frame = self.plain(Header::bare(Kind::Raw, whole.start, whole.end - whole.start, digest));
+        // It counted when it was first sent, and is done when the receiver has written it.
+        Ok(Frame { settles: 0, completes: false, ..frame })
+    }
+
+    async fn read(&mut self, outgoing: &Outgoing, index: u64, parts: &[Range<u64>]) -> Result<()> {
         let (start, length) = (outgoing.geometry.offset(index), outgoing.geometry.len_of(index));
         self.block.clear();
         self.block.resize(length as usize, 0);
@@ -88,41 +239,14 @@ impl Encoder {
             outgoing.source.read(part.start, &mut self.block[place]).await?;
             self.shared.counters.read.fetch_add(part.end - part.start, Relaxed);
         }
-        if is_zero(&self.block) {
-            return Ok(self.zeros(outgoing, number, index..index + 1));
-        }
-        let digest = Digest::of(&self.block);
-        self.fold(number, Some((index, digest)));
-        let header = Header::bare(Kind::Same, start, length, digest);
-        if self.shared.have.get(index) == Some(digest) {
-            self.shared.counters.reused.fetch_add(length, Relaxed);
-            return Ok(Frame { header, payload: Vec::new(), settles: length });
-        }
-        let mut payload = self.shared.buffers.take();
-        let kind = if self.pack_into(&mut payload) {
-            Kind::Zstd
-        } else {
-            payload.clear();
-            payload.extend_from_slice(&self.block);
-            Kind::Raw
-        };
-        let header = Header { kind, wire_length: payload.len() as u32, ..header };
-        Ok(Frame { header, payload, settles: length })
+        Ok(())
     }
 
-    /// Whether the block got smaller by enough. Gives up early where samples from its start and its middle do not.
-    fn pack_into(&mut self, payload: &mut Vec<u8>) -> bool {
-        let length = self.block.len();
-        if length >= 8 * SAMPLE_BYTES {
-            let worth = [0, length / 2].into_iter().any(|at| {
-                let sample = at..at + SAMPLE_BYTES;
-                shrinks(&mut self.pack, &self.block[sample], payload)
-            });
-            if !worth {
-                return false;
-            }
-        }
-        shrinks(&mut self.pack, &self.block, payload)
+    async fn ask(&self, place: u64, length: u64) -> oneshot::Receiver<Grains> {
+        let answer = self.shared.known.expect(place);
+        // Where the line is gone there is no answer either.
+        let _ = self.asks.send(Frame::ask(place, length)).await;
+        answer
     }
 
     fn fold(&self, number: u64, block: Option<(u64, Digest)>) {
@@ -130,23 +254,15 @@ impl Encoder {
     }
 }
 
+fn bitmap_lies(outgoing: &Outgoing, index: u64) -> Error {
+    let at = outgoing.geometry.offset(index);
+    let why = format!("its bitmap does not know of a change at byte {at} since the state the target has");
+    Error::Bitmap { what: outgoing.source.name(), why }
+}
+
 impl std::fmt::Debug for Encoder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Encoder").finish_non_exhaustive()
-    }
-}
-
-/// Packs into room that is smaller than the input by what makes it worth it: running out of room is the answer no.
-fn shrinks(pack: &mut zstd::bulk::Compressor<'_>, bytes: &[u8], into: &mut Vec<u8>) -> bool {
-    let room = bytes.len() - bytes.len() / WORTH;
-    into.clear();
-    into.resize(room.saturating_sub(1).max(1), 0);
-    match pack.compress_to_buffer(bytes, into.as_mut_slice()) {
-        Ok(length) if length < bytes.len() => {
-            into.truncate(length);
-            true
-        }
-        _ => false,
     }
 }
 
@@ -156,11 +272,20 @@ mod tests {
     use crate::blocks::Geometry;
     use crate::ends::{MemoryDisk, Source};
     use crate::limits::BLOCK_BYTES;
+    use crate::send::index::GrainIndex;
     use std::time::Duration;
 
     fn shared(geometry: Geometry, have: DigestTable) -> Arc<Shared> {
-        let root = Mutex::new(OrderedRoot::new(geometry));
-        Arc::new(Shared { root, have, buffers: Buffers::new(4), counters: Arc::default() })
+        let index = GrainIndex::for_data(geometry.size(), geometry.blocks());
+        Arc::new(Shared {
+            root: Mutex::new(OrderedRoot::new(geometry)),
+            have,
+            known: Known::new(index, false, std::iter::empty()),
+            packers: Packers::new().unwrap(),
+            effort: Effort::new(),
+            buffers: Buffers::new(4),
+            counters: Arc::default(),
+        })
     }
 
     fn outgoing(bytes: Vec<u8>) -> Outgoing {
@@ -170,7 +295,8 @@ mod tests {
             source,
             geometry,
             data_bytes: 0,
-            streams: 1,
+            streams: Some(1),
+            since: None,
             encoders: 1,
             pacer: None,
             idle: Duration::from_secs(1),
@@ -182,10 +308,15 @@ mod tests {
         let outgoing = outgoing(bytes);
         let mut table = DigestTable::new(1);
         table.set(0, have);
-        let mut encoder = Encoder::new(shared(outgoing.geometry, table)).unwrap();
+        let (asks, asked) = async_channel::bounded(4);
+        let shared = shared(outgoing.geometry, table);
+        // Whatever is asked here gets no answer.
+        shared.known.close();
+        drop(asked);
+        let mut encoder = Encoder::new(shared, asks);
         let whole = 0..outgoing.geometry.size();
         let work = Work::Read { index: 0, parts: Vec::from([whole]) };
-        encoder.encode(&outgoing, Task { number: 0, work }).await.unwrap()
+        encoder.encode(&outgoing, Job::Planned { number: 0, work }).await.unwrap()
     }
 
     /// Bytes that do not get smaller.

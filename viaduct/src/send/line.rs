@@ -2,16 +2,23 @@
 //! queues, so that the slowest part sets the pace and memory stays small. Knows when all is sent, and what it adds up to.
 
 use super::Outgoing;
-use super::encode::{Encoder, Frame, Shared, Task};
+use super::changes::Changes;
+use super::effort::Effort;
+use super::encode::{Encoder, Frame, Job, Shared};
+use super::index::GrainIndex;
+use super::known::{Known, Receipt};
+use super::pack::Packers;
+use super::session::Learnt;
 use crate::buffers::Buffers;
 use crate::digest::{Digest, OrderedRoot};
 use crate::error::{Error, Result};
-use crate::limits::IN_FLIGHT_BYTES;
-use crate::plan::Planner;
-use crate::table::DigestTable;
-use crate::wire::Totals;
+use crate::limits::{ASK_AHEAD_BYTES, IN_FLIGHT_BYTES};
+use crate::plan::{Planner, Work};
+use crate::wire::{Grains, Totals};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 /// What was sent, as told to the receiver.
@@ -27,56 +34,69 @@ pub struct Line {
     pub shared: Arc<Shared>,
     /// Frames for whichever stream is free. Closed and empty when there are no more.
     pub ready: async_channel::Receiver<Frame>,
-    frames: Mutex<Option<async_channel::Sender<Frame>>>,
-    tasks: Mutex<Option<async_channel::Sender<Task>>>,
-    todo: async_channel::Receiver<Task>,
-    /// How many tasks the planner made; unknown until it is done.
+    frames: async_channel::Sender<Frame>,
+    /// Not bounded itself, so that whoever reads what the receiver says never waits: planned jobs are bounded by `room`,
+    /// jobs that are done again by what is in flight.
+    jobs: async_channel::Sender<Job>,
+    todo: async_channel::Receiver<Job>,
+    room: Semaphore,
+    /// Jobs not completed yet, and one for the planner while it plans. Nothing is left to do at zero.
+    open: AtomicU64,
+    /// How many jobs the planner made; unknown until it is done.
     planned: AtomicU64,
+    changes: Changes,
+    streams: u16,
     failure: Mutex<Option<Error>>,
     agreed: Mutex<Option<Agreed>>,
 }
 
 impl Line {
-    pub fn start(outgoing: Arc<Outgoing>, have: DigestTable) -> Result<Arc<Line>> {
+    pub fn start(outgoing: Arc<Outgoing>, learnt: Learnt, streams: u16) -> Result<Arc<Line>> {
         // A queued frame is a block in memory; so is the one that each encoder and each writer works on.
-        let queued =
-            (IN_FLIGHT_BYTES / outgoing.geometry.block_bytes()).clamp(1, 2 * outgoing.encoders as u32);
-        let (tasks, todo) = async_channel::bounded(4 * outgoing.encoders);
+        let queued = (IN_FLIGHT_BYTES / outgoing.geometry.block_bytes()).clamp(1, outgoing.encoders as u32);
+        let (jobs, todo) = async_channel::unbounded();
         let (frames, ready) = async_channel::bounded(queued as usize);
+        let shelf_bytes: u64 = learnt.shelf.iter().map(|(_, size)| size).sum();
+        let index =
+            GrainIndex::for_data(outgoing.data_bytes.saturating_add(shelf_bytes), outgoing.geometry.blocks());
         let shared = Shared {
             root: Mutex::new(OrderedRoot::new(outgoing.geometry)),
-            have,
+            known: Known::new(index, learnt.old, learnt.shelf.iter().copied()),
+            have: learnt.have,
+            packers: Packers::new()?,
+            effort: Effort::new(),
             buffers: Buffers::new(queued as usize),
             counters: outgoing.counters.clone(),
         };
         Ok(Arc::new(Line {
+            changes: Changes::new(&outgoing, learnt.base),
+            room: Semaphore::new(4 * outgoing.encoders),
             outgoing,
             shared: Arc::new(shared),
             ready,
-            frames: Mutex::new(Some(frames)),
-            tasks: Mutex::new(Some(tasks)),
+            frames,
+            jobs,
             todo,
+            open: AtomicU64::new(1),
             planned: AtomicU64::new(u64::MAX),
+            streams,
             failure: Mutex::new(None),
             agreed: Mutex::new(None),
         }))
     }
 
     /// Starts the threads. What makes one of them fail is told by [`Line::conclude`].
-    pub fn start_workers(self: &Arc<Line>, jobs: &mut JoinSet<Result<()>>) -> Result<()> {
-        let (Some(tasks), Some(frames)) = (take(&self.tasks), take(&self.frames)) else { return Ok(()) };
+    pub fn start_workers(self: &Arc<Line>, jobs: &mut JoinSet<Result<()>>) {
         for _ in 0..self.outgoing.encoders {
-            let (line, frames, mut encoder) =
-                (self.clone(), frames.clone(), Encoder::new(self.shared.clone())?);
+            let (line, mut encoder) = (self.clone(), Encoder::new(self.shared.clone(), self.frames.clone()));
             jobs.spawn_blocking(move || {
                 let runtime = tokio::runtime::Handle::current();
-                while let Ok(task) = line.todo.recv_blocking() {
-                    match runtime.block_on(encoder.encode(&line.outgoing, task)) {
-                        Ok(frame) => {
-                            if frames.send_blocking(frame).is_err() {
-                                break;
-                            }
-                        }
+                while let Ok(job) = line.todo.recv_blocking() {
+                    if matches!(job, Job::Planned { .. }) {
+                        line.room.add_permits(1);
+                    }
+                    match runtime.block_on(encoder.encode(&line.outgoing, job)) {
+                        Ok(frame) => line.queue(frame),
                         Err(error) => line.fail(error),
                     }
                 }
@@ -85,24 +105,81 @@ impl Line {
         }
         let line = self.clone();
         jobs.spawn_blocking(move || {
-            let planned = tokio::runtime::Handle::current().block_on(line.plan(tasks));
+            let planned = tokio::runtime::Handle::current().block_on(line.plan());
             planned.unwrap_or_else(|error| line.fail(error));
             Ok(())
         });
-        Ok(())
     }
 
-    async fn plan(&self, tasks: async_channel::Sender<Task>) -> Result<()> {
+    fn queue(&self, frame: Frame) {
+        let on_wire = self.shared.counters.on_wire.load(Ordering::Relaxed);
+        let room = self.frames.capacity().unwrap_or(1);
+        if !frame.payload.is_empty() {
+            self.shared.effort.observe(self.frames.len(), room, on_wire, Instant::now());
+        }
+        // Closed only when the attempt is over.
+        let _ = self.frames.send_blocking(frame);
+    }
+
+    async fn plan(&self) -> Result<()> {
         let mut planner = Planner::new(&*self.outgoing.source, self.outgoing.geometry);
+        let mut changes = self.changes.walk();
+        let ahead = (self.shared.known.index_bytes() / 2).min(ASK_AHEAD_BYTES);
         let mut number = 0;
         while let Some(work) = planner.next().await? {
-            if tasks.send(Task { number, work }).await.is_err() {
+            let work = changes.judge(work, &self.outgoing, &self.shared.have).await?;
+            if let Work::Read { index, parts } = &work {
+                let block = self.outgoing.geometry.bytes_of(*index);
+                for (place, length) in self.shared.known.ask_up_to(block.start.saturating_add(ahead)) {
+                    let _ = self.frames.send(Frame::ask(place, length)).await;
+                }
+                for part in parts {
+                    self.outgoing.source.will_read(part.clone());
+                }
+                self.shared.known.told_up_to(block.end).await;
+            }
+            match self.room.acquire().await {
+                Ok(room) => room.forget(),
+                Err(_) => return Ok(()),
+            }
+            self.open.fetch_add(1, Ordering::AcqRel);
+            if self.jobs.try_send(Job::Planned { number, work }).is_err() {
                 return Ok(());
             }
             number += 1;
         }
         self.planned.store(number, Ordering::Release);
+        self.complete_one();
         Ok(())
+    }
+
+    /// A job is done. After the last one there is nothing more to send.
+    pub fn complete_one(&self) {
+        if self.open.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.close();
+        }
+    }
+
+    /// The receiver has written these blocks, and has so many frames lying there that it did not get round to yet.
+    pub fn settled(&self, indexes: impl Iterator<Item = u64>, backlog: u64) {
+        self.shared.effort.receiver_has(backlog);
+        for index in indexes {
+            let place = index.saturating_mul(self.outgoing.geometry.block_bytes().into());
+            if self.shared.known.settled(index, place) == Receipt::Awaited {
+                self.complete_one();
+            }
+        }
+    }
+
+    /// The receiver cannot make these blocks of what it has. `false` where it cannot rightly say so.
+    pub fn wanted(&self, mut indexes: impl Iterator<Item = u64>) -> bool {
+        indexes
+            .all(|index| self.shared.known.wanted(index) && self.jobs.try_send(Job::Again { index }).is_ok())
+    }
+
+    /// The receiver's answer to a question.
+    pub fn answered(&self, place: u64, grains: Grains) -> bool {
+        self.shared.known.answer(place, grains)
     }
 
     /// To be called when `ready` is closed and empty: what was sent, if that was the whole disk and the disk lay still.
@@ -121,6 +198,7 @@ impl Line {
             zero: counters.zero.load(Ordering::Relaxed),
             reused: counters.reused.load(Ordering::Relaxed),
             on_wire: counters.on_wire.load(Ordering::Relaxed),
+            streams: self.streams,
         };
         let agreed = Agreed { root, totals };
         *self.agreed.lock().unwrap_or_else(PoisonError::into_inner) = Some(agreed);
@@ -135,6 +213,8 @@ impl Line {
     pub fn close(&self) {
         self.todo.close();
         self.ready.close();
+        self.room.close();
+        self.shared.known.close();
     }
 
     fn fail(&self, error: Error) {

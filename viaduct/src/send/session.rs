@@ -3,15 +3,18 @@
 
 use super::Outgoing;
 use super::line::{Agreed, Line};
+use crate::blocks::{PLACES_BYTES, place_of_disk};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::limits::{HAVE_ENTRIES_MAX, KEEPALIVE};
+use crate::limits::{HAVE_ENTRIES_MAX, KEEPALIVE, SHELF_DISKS_MAX};
 use crate::table::DigestTable;
 use crate::transport::{Connector, Stream};
-use crate::wire::{Header, Hello, Kind, Reader, Totals, Welcome, Writer, decode_have};
+use crate::wire::{
+    Grains, Header, Hello, Kind, Reader, Totals, Welcome, Writer, decode_have, decode_indexes,
+};
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::task::JoinSet;
 
@@ -29,20 +32,20 @@ pub async fn run(outgoing: &Arc<Outgoing>, connector: &dyn Connector) -> Result<
     let hello = Hello {
         session: data_encoding::HEXLOWER.encode(&session),
         stream: 0,
-        streams: outgoing.streams,
         size: outgoing.geometry.size(),
         block_bytes: outgoing.geometry.block_bytes(),
         data_bytes: outgoing.data_bytes,
         label: outgoing.source.name(),
     };
     let (mut control, writer) = open(outgoing, connector, &hello, None).await?;
-    let (welcome, have) = learn(&mut control, outgoing).await?;
+    let (learnt, round_trip) = learn(&mut control, outgoing).await?;
+    let streams = outgoing.streams.unwrap_or_else(|| streams_for(round_trip));
     let mut writers = vec![writer];
     // Kept open until the verdict: closing earlier would reset what the receiver has not read yet.
     let mut silent = Vec::new();
-    let more = (1..outgoing.streams).map(|stream| {
+    let more = (1..streams).map(|stream| {
         let hello = Hello { stream, ..hello.clone() };
-        let join = welcome.join.clone();
+        let join = learnt.join.clone();
         async move { open(outgoing, connector, &hello, join.as_deref()).await }
     });
     for opened in futures::future::join_all(more).await {
@@ -52,8 +55,30 @@ pub async fn run(outgoing: &Arc<Outgoing>, connector: &dyn Connector) -> Result<
     }
     outgoing.counters.restart();
     let ping =
-        KEEPALIVE.min(Duration::from_millis(welcome.idle_secs * 1000 / 3).max(Duration::from_millis(100)));
-    carry(outgoing, have, control, writers, ping).await
+        KEEPALIVE.min(Duration::from_millis(learnt.idle_secs * 1000 / 3).max(Duration::from_millis(100)));
+    carry(outgoing, learnt, control, writers, ping).await
+}
+
+/// How many streams fill a line with this round trip: one is bound by its window, and over ssh by a smaller one.
+fn streams_for(round_trip: Duration) -> u16 {
+    match round_trip.as_millis() {
+        0..3 => 2,
+        3..12 => 4,
+        12..50 => 8,
+        _ => 12,
+    }
+}
+
+/// What the receiver tells before anything is sent.
+pub struct Learnt {
+    pub have: DigestTable,
+    /// Whether other blocks may hold something.
+    pub old: bool,
+    /// Places and sizes of the disks it can copy from.
+    pub shelf: Vec<(u64, u64)>,
+    pub base: Option<Digest>,
+    join: Option<String>,
+    idle_secs: u64,
 }
 
 /// Opens one stream and says hello.
@@ -74,13 +99,15 @@ async fn open(
     Ok((reader, writer))
 }
 
-/// Reads what the receiver has.
-async fn learn(control: &mut In, outgoing: &Outgoing) -> Result<(Welcome, DigestTable)> {
+/// Reads what the receiver has, and how long its first word took.
+async fn learn(control: &mut In, outgoing: &Outgoing) -> Result<(Learnt, Duration)> {
     let mut have = DigestTable::new(outgoing.geometry.blocks());
     let mut welcome = None;
     let mut payload = Vec::new();
+    let (asked, mut round_trip) = (Instant::now(), None);
     loop {
         let header = control.expect().await?;
+        let round_trip = *round_trip.get_or_insert_with(|| asked.elapsed());
         match (header.kind, welcome.take()) {
             (Kind::Status, before) => welcome = before,
             (Kind::Welcome, None) => welcome = Some(control.message::<Welcome>(&header).await?),
@@ -92,7 +119,9 @@ async fn learn(control: &mut In, outgoing: &Outgoing) -> Result<(Welcome, Digest
                 decode_have(&payload).for_each(|(index, digest)| have.set(index, Some(digest)));
                 welcome = Some(before);
             }
-            (Kind::Ready, Some(welcome)) if have.len() == welcome.have => return Ok((welcome, have)),
+            (Kind::Ready, Some(welcome)) if have.len() == welcome.have => {
+                return Ok((take_in(control, welcome, have)?, round_trip));
+            }
             (kind, _) => {
                 return Err(Error::protocol(control.whom(), format!("a {kind:?} frame out of turn")));
             }
@@ -100,17 +129,26 @@ async fn learn(control: &mut In, outgoing: &Outgoing) -> Result<(Welcome, Digest
     }
 }
 
+fn take_in(control: &In, welcome: Welcome, have: DigestTable) -> Result<Learnt> {
+    let Welcome { join, have: _, old, shelf, base, idle_secs } = welcome;
+    if shelf.len() > SHELF_DISKS_MAX || shelf.iter().any(|size| *size > PLACES_BYTES) {
+        return Err(Error::protocol(control.whom(), "other disks beyond the bounds"));
+    }
+    let shelf = shelf.into_iter().enumerate().map(|(number, size)| (place_of_disk(number), size)).collect();
+    Ok(Learnt { have, old, shelf, base, join, idle_secs })
+}
+
 /// Sends the disk over open streams.
 async fn carry(
     outgoing: &Arc<Outgoing>,
-    have: DigestTable,
+    learnt: Learnt,
     mut control: In,
     writers: Vec<Out>,
     ping: Duration,
 ) -> Result<Agreed> {
-    let line = Line::start(outgoing.clone(), have)?;
+    let line = Line::start(outgoing.clone(), learnt, writers.len() as u16)?;
     let mut running = Running { jobs: JoinSet::new(), line: line.clone() };
-    line.start_workers(&mut running.jobs)?;
+    line.start_workers(&mut running.jobs);
     for (stream, writer) in writers.into_iter().enumerate() {
         running.jobs.spawn(write_frames(writer, line.clone(), stream == 0, ping));
     }
@@ -135,7 +173,7 @@ impl Drop for Running {
 /// Waits for the verdict, or for what makes one impossible.
 async fn judge(control: &mut In, running: &mut Running, line: &Line) -> Result<Agreed> {
     let whom = control.whom().to_owned();
-    let mut verdict = std::pin::pin!(verdict(control));
+    let mut verdict = std::pin::pin!(verdict(control, line));
     loop {
         let broke = tokio::select! {
             biased;
@@ -162,13 +200,37 @@ async fn judge(control: &mut In, running: &mut Running, line: &Line) -> Result<A
     }
 }
 
-async fn verdict(control: &mut In) -> Result<Digest> {
+/// Hears what the receiver says until its verdict. Never waits for anything else: who does not listen is not listened to.
+async fn verdict(control: &mut In, line: &Line) -> Result<Digest> {
+    let mut payload = Vec::new();
     loop {
         let header = control.expect().await?;
-        match header.kind {
-            Kind::Status => {}
+        let damaged = |control: &In| {
+            Error::protocol(control.whom(), format!("a {:?} frame arrived damaged", header.kind))
+        };
+        if matches!(header.kind, Kind::Settled | Kind::Want | Kind::Grains) {
+            control.payload(&header, &mut payload).await?;
+            if Digest::of(&payload) != header.digest {
+                return Err(damaged(control));
+            }
+        }
+        let right = match header.kind {
+            Kind::Status => true,
             Kind::Verified => return Ok(header.digest),
-            kind => return Err(Error::protocol(control.whom(), format!("a {kind:?} frame out of turn"))),
+            Kind::Settled => {
+                line.settled(decode_indexes(&payload), header.length);
+                true
+            }
+            Kind::Want => line.wanted(decode_indexes(&payload)),
+            Kind::Grains => {
+                let grains = Grains::decode(&payload, header.length).ok_or_else(|| damaged(control))?;
+                line.answered(header.offset, grains)
+            }
+            _ => false,
+        };
+        // After the end of the attempt whatever was under way may still arrive.
+        if !right && !line.ready.is_closed() {
+            return Err(Error::protocol(control.whom(), format!("a {:?} frame out of turn", header.kind)));
         }
     }
 }
@@ -203,6 +265,9 @@ async fn write_frames(mut writer: Out, line: Arc<Line>, control: bool, ping: Dur
         writer.frame(&frame.header, &frame.payload).await?;
         line.shared.buffers.give(frame.payload);
         line.outgoing.counters.done.fetch_add(frame.settles, Relaxed);
+        if frame.completes {
+            line.complete_one();
+        }
     }
     if !control {
         return writer.end(Digest([0; 32]), &Totals::default()).await;

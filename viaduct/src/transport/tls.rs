@@ -11,6 +11,9 @@ pub use listen::TlsListener;
 use super::Fingerprint;
 use crate::error::Error;
 
+/// What is read off the line at a time: one per stream.
+const READ_BYTES: usize = 256 << 10;
+
 /// Both ends name the protocol, so that a TLS port of something else is told apart.
 const ALPN: &[u8] = b"fluidcloud-viaduct/1";
 
@@ -28,6 +31,11 @@ fn explain(error: std::io::Error, whom: &str, ours: Fingerprint) -> Error {
         Some(error) => Error::protocol(&whom, error.to_string()),
         None => Error::Broken { whom, why: error.to_string() },
     }
+}
+
+/// The TLS library reads a few KiB at a time; asking the kernel that often would take more time than the cipher.
+fn buffered(socket: tokio::net::TcpStream) -> tokio::io::BufReader<tokio::net::TcpStream> {
+    tokio::io::BufReader::with_capacity(READ_BYTES, socket)
 }
 
 fn prepare(socket: &tokio::net::TcpStream) {

@@ -8,13 +8,15 @@
 //! offset is found before it can do harm, on transports that do not protect their bytes too.
 
 use crate::digest::Digest;
-use crate::limits::{BLOCK_BYTES_MAX, HAVE_ENTRIES_MAX, MESSAGE_BYTES_MAX};
+use crate::limits::{BLOCK_BYTES_MAX, GRAIN_BYTES, HAVE_ENTRIES_MAX, INDEXES_MAX, MESSAGE_BYTES_MAX};
 
 /// The version of the protocol. Ends of different versions refuse each other.
-pub const VERSION: u8 = 1;
+pub const VERSION: u8 = 2;
 pub const HEADER_BYTES: usize = 60;
 /// One entry of a [`Kind::Have`] list: index and digest.
 pub(crate) const HAVE_ENTRY_BYTES: usize = 8 + Digest::BYTES;
+/// The longest answer to one [`Kind::Ask`]: a digest of the whole and one of every grain.
+const GRAINS_BYTES_MAX: u32 = (BLOCK_BYTES_MAX / GRAIN_BYTES as u32 + 1) * Digest::BYTES as u32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -31,6 +33,10 @@ pub enum Kind {
     End = 5,
     /// The sender is alive.
     Ping = 6,
+    /// A block made of literal bytes, zeros and copies of what the receiver has; see [`super::recipe`].
+    Mixed = 7,
+    /// What do you have at this place?
+    Ask = 8,
     /// Opens a stream.
     Hello = 16,
     /// Answers the hello of stream 0.
@@ -45,16 +51,24 @@ pub enum Kind {
     Verified = 21,
     /// Why this end gives up.
     Failed = 22,
+    /// These blocks are written: they may be copied from.
+    Settled = 23,
+    /// These blocks could not be made of what is here: send them plain.
+    Want = 24,
+    /// Answers an ask: digests of what is there, grain by grain.
+    Grains = 25,
 }
 
 impl Kind {
-    const ALL: [Kind; 13] = [
+    const ALL: [Kind; 18] = [
         Kind::Raw,
         Kind::Zstd,
         Kind::Zero,
         Kind::Same,
         Kind::End,
         Kind::Ping,
+        Kind::Mixed,
+        Kind::Ask,
         Kind::Hello,
         Kind::Welcome,
         Kind::Have,
@@ -62,6 +76,9 @@ impl Kind {
         Kind::Status,
         Kind::Verified,
         Kind::Failed,
+        Kind::Settled,
+        Kind::Want,
+        Kind::Grains,
     ];
 
     fn from_byte(byte: u8) -> Option<Kind> {
@@ -70,10 +87,18 @@ impl Kind {
 
     fn payload_max(self) -> u32 {
         match self {
-            Kind::Raw | Kind::Zstd => BLOCK_BYTES_MAX,
+            Kind::Raw | Kind::Zstd | Kind::Mixed => BLOCK_BYTES_MAX,
+            Kind::Settled | Kind::Want => (INDEXES_MAX * 8) as u32,
+            Kind::Grains => GRAINS_BYTES_MAX,
             Kind::Have => (HAVE_ENTRIES_MAX * HAVE_ENTRY_BYTES) as u32,
             Kind::Hello | Kind::Welcome | Kind::End | Kind::Failed => MESSAGE_BYTES_MAX,
-            Kind::Zero | Kind::Same | Kind::Ping | Kind::Ready | Kind::Status | Kind::Verified => 0,
+            Kind::Zero
+            | Kind::Same
+            | Kind::Ping
+            | Kind::Ask
+            | Kind::Ready
+            | Kind::Status
+            | Kind::Verified => 0,
         }
     }
 }
@@ -153,7 +178,12 @@ impl Header {
         }
         let fits = match kind {
             Kind::Raw => length == u64::from(wire_length) && length > 0,
-            Kind::Zstd => u64::from(wire_length) < length && length <= u64::from(BLOCK_BYTES_MAX),
+            Kind::Zstd | Kind::Mixed => {
+                u64::from(wire_length) < length && length <= u64::from(BLOCK_BYTES_MAX)
+            }
+            Kind::Ask => length > 0 && length <= u64::from(BLOCK_BYTES_MAX),
+            Kind::Settled | Kind::Want => wire_length.is_multiple_of(8),
+            Kind::Grains => wire_length.is_multiple_of(Digest::BYTES as u32),
             Kind::Have => (wire_length as usize).is_multiple_of(HAVE_ENTRY_BYTES),
             _ => true,
         };
@@ -182,7 +212,9 @@ mod tests {
                 let kind = Kind::ALL[kind];
                 let wire_length = match kind {
                     Kind::Raw => size,
-                    Kind::Zstd => size - 1,
+                    Kind::Zstd | Kind::Mixed => size - 1,
+                    Kind::Settled | Kind::Want => size % 100 * 8,
+                    Kind::Grains => size % 100 * Digest::BYTES as u32,
                     Kind::Have => size % 100 * HAVE_ENTRY_BYTES as u32,
                     kind => size.min(kind.payload_max()),
                 };

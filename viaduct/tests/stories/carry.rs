@@ -78,7 +78,8 @@ fn a_finished_target_that_was_written_to_is_not_believed() {
     file.write_all_at(b"the guest was here", 3 * MIB).unwrap();
     file.write_all_at(b"and here", 15 * MIB).unwrap();
     let (again, _) = lab.carry(&from, &to);
-    assert_eq!(again["bytes_reused"], 7 * MIB);
+    // All but the grain that was written to.
+    assert_eq!(again["bytes_reused"], 8 * MIB - 4096);
     assert!(same(&lab.path("source.raw"), &lab.path("target.raw")));
 }
 

@@ -94,7 +94,7 @@ proptest! {
             let (connector, listener) = memory();
             let connector = Flipping { connector, after };
             let sending = SendOptions {
-                streams: 1,
+                streams: Some(1),
                 block_bytes: Some(BLOCK as u32),
                 retry: Duration::ZERO,
                 idle: Duration::from_secs(2),
@@ -122,7 +122,7 @@ impl Liar {
     async fn new(connector: &MemoryConnector) -> Liar {
         let mut liar = Liar { stream: connector.connect(None).await.unwrap() };
         let hello = format!(
-            r#"{{"session":"s","stream":0,"streams":1,"size":{},"block_bytes":{BLOCK},"data_bytes":0,"label":"lies"}}"#,
+            r#"{{"session":"s","stream":0,"size":{},"block_bytes":{BLOCK},"data_bytes":0,"label":"lies"}}"#,
             BLOCK * BLOCKS
         );
         let header = Header {
@@ -149,7 +149,7 @@ impl Liar {
     }
 
     async fn end(&mut self, root: Digest) {
-        let totals = br#"{"read":0,"zero":0,"reused":0,"on_wire":0}"#;
+        let totals = br#"{"read":0,"zero":0,"reused":0,"on_wire":0,"streams":1}"#;
         self.say(&Header { wire_length: totals.len() as u32, ..Header::bare(Kind::End, 0, 0, root) }, totals)
             .await;
     }
@@ -157,6 +157,11 @@ impl Liar {
 
 /// Lets a sender lie; the receiver's error and the target afterwards.
 fn lie(script: impl AsyncFnOnce(&mut Liar)) -> (Error, MemoryDisk) {
+    lie_to(Duration::from_secs(2), script)
+}
+
+/// The same, to a receiver that waits so long for a sender that says nothing or is gone.
+fn lie_to(idle: Duration, script: impl AsyncFnOnce(&mut Liar)) -> (Error, MemoryDisk) {
     let target = MemoryDisk::new(noise(2, BLOCK * BLOCKS));
     let error = runtime().block_on(async {
         let dir = tempfile::tempdir().unwrap();
@@ -164,10 +169,16 @@ fn lie(script: impl AsyncFnOnce(&mut Liar)) -> (Error, MemoryDisk) {
         let lying = async {
             let mut liar = Liar::new(&connector).await;
             script(&mut liar).await;
-            let mut answer = Vec::new();
-            let _ = liar.stream.read_to_end(&mut answer).await;
+            // Until the receiver has said what it thinks of it, which ends with this word; it waits for us to close.
+            let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+            while let Ok(length @ 1..) = liar.stream.read(&mut buffer).await {
+                answer.extend_from_slice(&buffer[..length]);
+                if answer.windows(11).any(|word| word == b"\"retryable\"") {
+                    break;
+                }
+            }
         };
-        let options = options(&dir);
+        let options = ReceiveOptions { idle, ..options(&dir) };
         let (received, ()) = tokio::join!(receive_into(target.clone(), &options, listener), async {
             let _ = tokio::time::timeout(Duration::from_secs(5), lying).await;
         });
@@ -262,4 +273,114 @@ fn another_version_and_noise_are_told_as_such() {
     let (error, _) = lie(async |liar| drop(liar.stream.write_all(&other).await));
     assert!(error.to_string().contains("version 99"), "{error}");
     assert!(error.remedy().contains("same version"));
+}
+
+/// A mixed block whose parts are as they are written on the wire: fill, length, place.
+fn mixed(parts: &[(u8, u32, u64)], literals: &[u8]) -> Vec<u8> {
+    let mut payload = vec![0, 0];
+    payload.extend_from_slice(&(parts.len() as u16).to_le_bytes());
+    for (fill, length, from) in parts {
+        payload.extend_from_slice(&[*fill, 0, 0, 0]);
+        payload.extend_from_slice(&length.to_le_bytes());
+        payload.extend_from_slice(&from.to_le_bytes());
+    }
+    payload.extend_from_slice(literals);
+    payload
+}
+
+async fn say_mixed(liar: &mut Liar, digest: Digest, payload: &[u8]) {
+    let header = Header { wire_length: payload.len() as u32, ..Header::bare(Kind::Mixed, 0, BLOCK, digest) };
+    liar.say(&header, payload).await;
+}
+
+#[test]
+fn a_recipe_that_makes_something_else_is_never_written() {
+    let (half, block) = (BLOCK as u32 / 2, BLOCK as u32);
+    for payload in [
+        vec![],
+        mixed(&[], &[]),
+        mixed(&[(1, half, 0)], &[]),
+        mixed(&[(1, u32::MAX, 0)], &[]),
+        mixed(&[(3, block, 0)], &[]),
+        mixed(&[(0, half, 0), (1, half, 0)], &[1; 100]),
+        mixed(&[(0, 100, 0), (1, block - 100, 0)], &[1; 200]),
+        mixed(&[(2, block, u64::MAX)], &[]),
+    ] {
+        let (error, target) = lie(async |liar| say_mixed(liar, Digest::of(b"x"), &payload).await);
+        assert!(matches!(error, Error::Corrupted { .. }), "{error}");
+        assert_eq!(target.writes(), 0);
+    }
+}
+
+#[test]
+fn a_copy_that_is_not_what_it_was_said_to_be_is_asked_for_once_and_then_an_error() {
+    let lies = mixed(&[(2, BLOCK as u32, BLOCK)], &[]);
+    let (error, target) = lie(async |liar| {
+        say_mixed(liar, Digest::of(b"x"), &lies).await;
+        say_mixed(liar, Digest::of(b"x"), &lies).await;
+    });
+    assert!(matches!(error, Error::Corrupted { offset: 0, .. }), "{error}");
+    assert_eq!(target.writes(), 0);
+}
+
+#[test]
+fn a_question_about_no_place_is_refused() {
+    for (place, length) in [(BLOCK * BLOCKS, 1), (1 << 48, 4096), (u64::MAX, 4096), (BLOCK * BLOCKS - 1, 2)] {
+        let (error, _) = lie(async |liar| {
+            liar.say(&Header::bare(Kind::Ask, place, length, Digest([0; 32])), &[]).await;
+        });
+        assert!(error.to_string().contains("no place"), "{error}");
+    }
+}
+
+/// One frame of a sender that has lost its mind: often right in form, seldom in meaning.
+fn madness() -> impl Strategy<Value = (Header, Vec<u8>)> {
+    let kinds =
+        [Kind::Raw, Kind::Zstd, Kind::Mixed, Kind::Zero, Kind::Same, Kind::Ask, Kind::End, Kind::Ping];
+    let place = || {
+        prop_oneof![
+            4 => (0..BLOCKS).prop_map(|block| block * BLOCK),
+            1 => any::<u64>(),
+            1 => (0u64..4, 0..1u64 << 20).prop_map(|(disk, at)| (disk << 48) + at),
+        ]
+    };
+    let length = prop_oneof![4 => Just(BLOCK), 1 => 0..4 * BLOCK, 1 => any::<u64>()];
+    let parts = proptest::collection::vec((0u8..4, 0..2 * BLOCK as u32, place()), 0..6);
+    let bytes = proptest::collection::vec(any::<u8>(), 0..300);
+    (proptest::sample::select(kinds.to_vec()), place(), length, parts, bytes, any::<bool>()).prop_map(
+        |(kind, offset, length, parts, bytes, right)| {
+            let payload = match kind {
+                Kind::Raw if right => noise(7, BLOCK),
+                Kind::Mixed => mixed(&parts, &bytes),
+                Kind::Zstd if right => zstd::bulk::compress(&vec![3; BLOCK as usize], 1).unwrap(),
+                Kind::Raw | Kind::Zstd | Kind::End => bytes,
+                _ => Vec::new(),
+            };
+            let digest = match kind {
+                Kind::Zstd => Digest::of(&vec![3; BLOCK as usize]),
+                _ => Digest::of(&payload),
+            };
+            (
+                Header { wire_length: payload.len() as u32, ..Header::bare(kind, offset, length, digest) },
+                payload,
+            )
+        },
+    )
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 120, ..ProptestConfig::default() })]
+
+    /// The target panics on a write outside of it, and keeps its size.
+    #[test]
+    fn no_sequence_of_frames_crashes_the_receiver_or_writes_outside_the_disk(frames in proptest::collection::vec(madness(), 1..12)) {
+        let (error, target) = lie_to(Duration::from_millis(100), async |liar| {
+            for (header, payload) in &frames {
+                liar.say(header, payload).await;
+            }
+            let _ = liar.stream.shutdown().await;
+        });
+        prop_assert!(!error.code().is_empty());
+        prop_assert_eq!(target.contents().len() as u64, BLOCK * BLOCKS);
+    }
 }

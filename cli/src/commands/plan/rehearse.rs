@@ -1,46 +1,53 @@
-//! Tries the rewrite rules of a request on its running source, through the migrator that will apply them.
+//! Tries on the running source what a relocation would do inside its guests, through the migrators that will do it.
 
+use fluidcloud_conduit::rehearsals;
 use fluidcloud_proto::failure::{Code, Failure};
-use fluidcloud_proto::ids::{ComponentName, DiskId};
-use fluidcloud_proto::request::{RelocationRequest, RewriteRule};
-use fluidcloud_proto::task::{FileDiff, GuestDisk, RewriteConfig};
-use fluidcloud_proto::topology::{Placed, Topology};
+use fluidcloud_proto::ids::ProviderId;
+use fluidcloud_proto::request::RelocationRequest;
+use fluidcloud_proto::task::Rehearsed;
+use fluidcloud_proto::topology::Topology;
 use fluidcloud_providers::Registry;
 
 use crate::fault::Fault;
+use crate::units;
 
 pub async fn rehearse(
     registry: &Registry,
     request: &RelocationRequest,
     topology: &Topology,
-) -> Result<Vec<FileDiff>, Fault> {
-    let source = registry.get(&request.service.provider)?;
-    let mut files = Vec::new();
-    for component in &request.service.components {
-        let Some(wanted) = component.instance.as_ref().filter(|wanted| !wanted.rewrite.is_empty()) else {
-            continue;
-        };
-        let Some(placed) = topology.placed(&component.name) else { continue };
+    target: &ProviderId,
+) -> Result<Vec<Rehearsed>, Fault> {
+    let (source, target) = (registry.get(&request.service.provider)?, registry.get(target)?);
+    let mut guests = Vec::new();
+    for order in rehearsals(request, topology, target.hardware())? {
         let Some(site) = source.site() else { return Err(no_site(request).into()) };
-        let order = order(&component.name, placed, &wanted.rewrite);
-        let tried = fluidcloud_migrators::rewrite::rehearse(&site, &order).await;
-        files.extend(tried.map_err(|error| Fault::from(error.to_failure()))?);
+        let tried = fluidcloud_migrators::rehearse::rehearse(&site, &order).await;
+        guests.push(tried.map_err(|error| Fault::from(error.to_failure()))?);
     }
-    Ok(files)
-}
-
-fn order(component: &ComponentName, placed: &Placed, rules: &[RewriteRule]) -> RewriteConfig {
-    let disks = placed.instance.disks.iter().map(|disk| GuestDisk {
-        disk: DiskId { component: component.clone(), disk: disk.name.clone() },
-        place: disk.place.clone(),
-        guest_device: disk.guest_device.clone(),
-        staging: false,
-    });
-    RewriteConfig { disks: disks.collect(), rules: rules.to_vec() }
+    Ok(guests)
 }
 
 fn no_site(request: &RelocationRequest) -> Failure {
-    let message =
-        format!("provider `{}` has no site at which rules could be tried", request.service.provider);
-    Failure::never(Code::Provider, message, "plan without --rewrites")
+    let message = format!(
+        "provider `{}` has no site at which its guests could be looked into",
+        request.service.provider
+    );
+    Failure::never(Code::Provider, message, "plan without --rehearse")
+}
+
+pub fn text(guests: &[Rehearsed]) -> String {
+    if guests.is_empty() {
+        return "nothing is changed inside a guest".to_owned();
+    }
+    let mut lines = Vec::new();
+    for guest in guests {
+        lines.extend(guest.changes.iter().map(|change| format!("would adapt: {change}")));
+        let folds = guest.folded_bytes.iter();
+        lines.extend(folds.map(|bytes| format!("would fold: {} into the root disk", units::bytes(*bytes))));
+        let files = guest.files.iter();
+        lines.extend(files.map(|file| {
+            format!("would rewrite {}: {} matches\n{}", file.file, file.matches, file.diff.trim_end())
+        }));
+    }
+    lines.join("\n")
 }

@@ -65,6 +65,21 @@ impl Devices {
         Some(usize::from(letter.checked_sub(b'a')?)).filter(|at| *at < self.guest.len())
     }
 
+    /// As if these of the disks were the only ones. The appliance's names stay what they are.
+    pub fn only(&self, disks: &[usize]) -> Self {
+        let name =
+            |(at, name): (usize, &String)| if disks.contains(&at) { name.clone() } else { String::new() };
+        let is_here = |(device, _): &&(String, BTreeMap<String, String>)| {
+            let device = device.strip_prefix("btrfsvol:").unwrap_or(device);
+            // What spans disks, such as a logical volume, is taken to be there.
+            self.disk_of(device).is_none_or(|at| disks.contains(&at))
+        };
+        Self {
+            guest: self.guest.iter().enumerate().map(name).collect(),
+            tags: self.tags.iter().filter(is_here).cloned().collect(),
+        }
+    }
+
     fn place_of(&self, disk: &str) -> Option<usize> {
         if let Some(at) = self.guest.iter().position(|guest| guest == disk) {
             return Some(at);
@@ -174,6 +189,19 @@ mod tests {
         {
             assert!(!Devices::is_bound(lasting), "{lasting}");
         }
+    }
+
+    #[test]
+    fn a_disk_that_is_not_there_is_found_by_no_name_and_the_others_keep_theirs() {
+        let devices = devices(&["/dev/vda", "/dev/vdb"]);
+        let root = devices.only(&[0]);
+        for gone in ["/dev/vdb", "/dev/sdb", "UUID=bbbb"] {
+            assert_eq!(root.find(gone), None, "{gone}");
+        }
+        assert_eq!(root.find("/dev/vda1").as_deref(), Some("/dev/sda1"));
+        assert_eq!(root.find("UUID=cccc").as_deref(), Some("/dev/vg/home"));
+        assert_eq!(devices.only(&[1]).find("/dev/vdb").as_deref(), Some("/dev/sdb"));
+        assert_eq!(devices.only(&[0, 1]), devices);
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(super) const DIRS: &[&str] = &[CONF_D];
 
 /// Modules by the names of their files, without ending.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Drivers {
+pub(crate) struct Drivers {
     /// The initramfs must have these to find the root.
     disk: Vec<&'static str>,
     /// The root file system must have these.
@@ -114,6 +114,15 @@ fn read(told: &str) -> Vec<Kernel> {
 }
 
 impl Kernel {
+    pub fn image(&self) -> Option<&str> {
+        self.image.as_deref()
+    }
+
+    fn rebuilt(&self, drivers: &Drivers) -> String {
+        let image = self.image().unwrap_or("initramfs");
+        format!("{image}: rebuilt, it holds {}", drivers.disk.join(", "))
+    }
+
     /// What its initramfs must have and has not.
     fn lacks(&self, drivers: &Drivers) -> Vec<&'static str> {
         let here = |name: &&str| self.builtin.contains(*name) || self.contained.contains(*name);
@@ -133,6 +142,7 @@ pub(super) struct Rebuild {
     tool: Tool,
     missing: Vec<&'static str>,
     kernels: Vec<String>,
+    widens: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,7 +185,9 @@ pub(super) fn plan(
     } else {
         return Err(Error::UnknownTool { system, missing: missing.join(", ") });
     };
-    Ok(Some(Rebuild { tool, missing, kernels: lacking }))
+    // Whether dracut has built it for one machine is not looked at.
+    let widens = tool == Tool::Dracut || modules_policy(files) == "dep";
+    Ok(Some(Rebuild { tool, missing, kernels: lacking, widens }))
 }
 
 /// After a rebuild: what was done, or what is still missing.
@@ -192,13 +204,23 @@ pub(super) fn prove(
             let (system, kernel) = (system.to_owned(), kernel.version.clone());
             return Err(Error::NotBuilt { system, kernel, missing: missing.join(", ") });
         }
-        let image = kernel.image.as_deref().unwrap_or("initramfs");
-        told.push(format!("{image}: rebuilt, it holds {}", drivers.disk.join(", ")));
+        told.push(kernel.rebuilt(drivers));
     }
     Ok(told)
 }
 
+/// Before a rebuild: what will be done.
+pub(super) fn announce(drivers: &Drivers, kernels: &[Kernel], to_rebuild: &[String]) -> Vec<String> {
+    let rebuilt = kernels.iter().filter(|kernel| to_rebuild.contains(&kernel.version));
+    rebuilt.map(|kernel| kernel.rebuilt(drivers)).collect()
+}
+
 impl Rebuild {
+    /// Whether an initramfs of the machine it was built on becomes one for any machine.
+    pub fn widens(&self) -> bool {
+        self.widens
+    }
+
     pub fn kernels(&self) -> &[String] {
         &self.kernels
     }
@@ -217,7 +239,7 @@ impl Rebuild {
             Tool::InitramfsTools => {
                 let modules = with_modules(files.get(MODULES).unwrap_or_default(), &self.missing);
                 edits.write(MODULES, modules, format!("adds {added}"));
-                if modules_policy(files) == "dep" {
+                if self.widens {
                     let text = "# Drivers of the machine it is built on are not those of the machine it runs on.\nMODULES=most\n";
                     edits.write(OURS, text.to_owned(), "MODULES=most instead of dep");
                 }

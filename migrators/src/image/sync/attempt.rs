@@ -96,6 +96,7 @@ async fn both(
     told: &mut (dyn FnMut(Counts) + Send),
 ) -> (Result<Finished, Error>, Result<Finished, Error>) {
     // Both count the same; when one dies, the other knows better how far it was.
+    let (left_sender, left_receiver) = (sender.left_alone(), receiver.left_alone());
     let told = Mutex::new(told);
     let tell = |counts| told.lock().unwrap_or_else(PoisonError::into_inner)(counts);
     let (mut sent, mut received) = (tell, tell);
@@ -106,13 +107,13 @@ async fn both(
         sent = &mut sending => {
             let patience = patience(&sent);
             let received = timeout(patience, &mut receiving).await;
-            let received = received.unwrap_or_else(|_| Err(gave_up("receiver", &sent)));
+            let received = received.unwrap_or_else(|_| Err(left_receiver(&sent)));
             (sent, received)
         }
         received = &mut receiving => {
             let patience = patience(&received);
             let sent = timeout(patience, &mut sending).await;
-            let sent = sent.unwrap_or_else(|_| Err(gave_up("sender", &received)));
+            let sent = sent.unwrap_or_else(|_| Err(left_sender(&received)));
             (sent, received)
         }
     }
@@ -128,22 +129,13 @@ fn patience(ended: &Result<Finished, Error>) -> Duration {
     }
 }
 
-/// The end that goes on waiting after the other has ended is not the one to blame.
-fn gave_up(end: &'static str, other: &Result<Finished, Error>) -> Error {
-    let said = match other {
-        Ok(_) => "the other end has finished".to_owned(),
-        Err(error) => error.to_string(),
-    };
-    Error::Died { disk: "it".into(), end, host: "its site".into(), said }
-}
-
 /// Of two errors the one that says more: what must not be retried, then what an end said itself.
 fn telling(sent: Error, received: Error) -> Error {
     let rank = |error: &Error| match error {
         Error::Viaduct { retryable: false, .. } => 3,
         // That the line broke is the other one's view of the same.
         Error::Viaduct { code, .. } if !matches!(code.as_str(), "broken" | "silent" | "caller-gone") => 2,
-        Error::Died { host, .. } if host != "its site" => 1,
+        Error::Died { .. } | Error::Silent { .. } => 1,
         _ => 0,
     };
     if rank(&received) > rank(&sent) { received } else { sent }
@@ -263,6 +255,18 @@ impl End {
         })
     }
 
+    /// What is said of this end when it goes on waiting after the other one has ended.
+    fn left_alone(&self) -> impl Fn(&Result<Finished, Error>) -> Error + use<> {
+        let (disk, end, host) = (self.disk.clone(), self.name, self.host.clone());
+        move |other| {
+            let said = match other {
+                Ok(_) => "has finished".to_owned(),
+                Err(error) => format!("failed: {error}"),
+            };
+            Error::LeftAlone { disk: disk.clone(), end, host: host.clone(), said }
+        }
+    }
+
     fn silent(&self, waited: Duration) -> Error {
         let secs = waited.as_secs();
         Error::Silent { disk: self.disk.clone(), end: self.name, host: self.host.clone(), secs }
@@ -290,5 +294,16 @@ mod tests {
         assert_eq!(code(&telling(viaduct("broken", true), viaduct("no-room", false))), "no-room");
         assert_eq!(code(&telling(viaduct("no-room", false), viaduct("broken", true))), "no-room");
         assert_eq!(code(&telling(viaduct("broken", true), viaduct("corrupted", true))), "corrupted");
+        let (disk, host, said) = ("app/vda".to_owned(), "a".to_owned(), "killed".to_owned());
+        let died =
+            || Error::Died { disk: disk.clone(), end: "sender", host: host.clone(), said: said.clone() };
+        let left = || Error::LeftAlone {
+            disk: disk.clone(),
+            end: "receiver",
+            host: "b".into(),
+            said: format!("failed: {}", died()),
+        };
+        assert!(matches!(telling(died(), left()), Error::Died { .. }));
+        assert!(matches!(telling(left(), died()), Error::Died { .. }));
     }
 }

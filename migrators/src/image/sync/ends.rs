@@ -15,7 +15,12 @@ use crate::binary::{ViaductBinary, text};
 
 /// Making an identity takes a moment, waiting for another maker of it a little more.
 const IDENTITY_SECS: u64 = 60;
+const FORGET_SECS: u64 = 60;
 const FINGERPRINT_CHARS_MAX: usize = 256;
+/// The target is read back before it counts as verified. A journal says what an earlier attempt has written; what the
+/// disk gives back, after a crash above all, only the disk itself says. What was just written comes from memory, at
+/// about a second per GiB.
+const VERIFY: &str = "--verify-target";
 
 /// Everything that stays the same over the attempts of one transfer.
 #[derive(Debug)]
@@ -87,6 +92,16 @@ impl<'a> Ends<'a> {
         Ok(Prepared { program, identity, fingerprint })
     }
 
+    /// What the journal says is not what the disk holds: the next attempt begins from nothing.
+    pub(super) async fn forget(&self) -> Result<(), crate::Error> {
+        let program = self.viaduct.push(&*self.target).await?;
+        let command = Command::new(&program)
+            .args(["forget", "--journal", &text(&journal(&self.order.to))])
+            .timeout_secs(FORGET_SECS);
+        self.target.run(&command).await?;
+        Ok(())
+    }
+
     /// The receiver at the target; it says where it listens.
     pub(super) fn receiver(&self, source: &Prepared, target: &Prepared) -> Command {
         let listen = match self.target.address() {
@@ -97,7 +112,7 @@ impl<'a> Ends<'a> {
             .args(["receive", "--listen", &listen, "--to", &uri(&self.order.to)])
             .args(["--identity", &text(&target.identity), "--peer", &source.fingerprint])
             .args(["--journal", &text(&journal(&self.order.to))])
-            .args(["--epoch", &self.epoch.to_string(), "--report", "json", "--die-with-stdin"])
+            .args(["--epoch", &self.epoch.to_string(), VERIFY, "--report", "json", "--die-with-stdin"])
     }
 
     /// The sender at the source, to a receiver that listens at `address`.
@@ -129,7 +144,8 @@ impl<'a> Ends<'a> {
             .args(["--identity", &text(&ssh.key), "--known-hosts", &text(&ssh.known_hosts)])
             .args(["--remote-viaduct", &text(&target.program)])
             .arg(format!("--remote-arg=--journal={}", text(&journal(&self.order.to))))
-            .arg(format!("--remote-arg=--epoch={}", self.epoch));
+            .arg(format!("--remote-arg=--epoch={}", self.epoch))
+            .arg(format!("--remote-arg={VERIFY}"));
         Ok(self.limits(command))
     }
 

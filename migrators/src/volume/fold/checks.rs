@@ -1,26 +1,23 @@
 //! What must hold before a byte of a volume is copied.
 
-use fluidcloud_proto::task::FoldVolume;
-
-use super::{Error, Place};
-use crate::guest::{Fish, Guest, Session, fstab};
+use super::{Asked, Error, Place};
+use crate::guest::{Fish, Guest, Session, Space, fstab};
 
 /// Kept free in the root's file system beyond what the volume takes: directories and blocks are not packed alike.
 const RESERVE_BYTES: u64 = 32 << 20;
 
 /// Finds the volume's file system and a free place for its content.
-pub(super) async fn place(
+pub(crate) async fn place(
     session: &mut Session,
     guest: &Guest,
-    order: &FoldVolume,
+    asked: Asked<'_>,
 ) -> Result<Place, crate::Error> {
-    let device = file_system(guest, order)?;
-    if let Some((at, _)) = guest.mounts.iter().find(|(_, mounted)| *mounted == device) {
+    let device = file_system(guest, asked)?;
+    for (at, _) in guest.mounts.iter().rev().filter(|(_, mounted)| *mounted == device) {
         session.run(&[Fish::new(&["umount", at])]).await?;
     }
-    let unfit =
-        |why: String| Error::Unfit { volume: order.volume.disk.to_string(), into: order.into.clone(), why };
-    let (parent, name) = plain(order)?;
+    let unfit = |why: String| asked.unfit(why);
+    let (parent, name) = plain(asked)?;
     let made = session
         .run(&[
             Fish::new(&["mkdir-p", if parent.is_empty() { "/" } else { parent }]),
@@ -45,95 +42,61 @@ pub(super) async fn place(
         // Only an empty directory can be removed so.
         let removed = session.ask(&[Fish::new(&["rmdir", &into])]).await?.remove(0);
         if removed.is_err() {
-            let volume = order.volume.disk.to_string();
-            return Err(Error::NotEmpty { volume, into: order.into.clone() }.into());
+            let volume = asked.volume.to_string();
+            return Err(Error::NotEmpty { volume, into: asked.into.to_owned() }.into());
         }
     }
     Ok(Place { device, into })
 }
 
 /// Parent and name of the place, which must be a plain absolute path.
-pub(super) fn plain(order: &FoldVolume) -> Result<(&str, &str), Error> {
-    split(&order.into).ok_or_else(|| Error::Unfit {
-        volume: order.volume.disk.to_string(),
-        into: order.into.clone(),
-        why: "it is not a plain absolute path".to_owned(),
-    })
+pub(crate) fn plain(asked: Asked<'_>) -> Result<(&str, &str), Error> {
+    split(asked.into).ok_or_else(|| asked.unfit("it is not a plain absolute path".to_owned()))
 }
 
 /// The one file system of the volume, on the whole disk or on a partition.
-fn file_system(guest: &Guest, order: &FoldVolume) -> Result<String, Error> {
-    let on_volume = |(device, _): &&(String, String)| guest.devices.disk_of(device) == Some(1);
+fn file_system(guest: &Guest, asked: Asked<'_>) -> Result<String, Error> {
+    let on_volume = |(device, _): &&(String, String)| guest.devices.disk_of(device) == Some(asked.at);
     let found: Vec<_> = guest.file_systems.iter().filter(on_volume).collect();
     let whole: Vec<_> = found.iter().filter(|(_, kind)| kind != "swap" && kind != "unknown").collect();
     match whole.as_slice() {
         [(device, _)] => Ok(device.clone()),
         _ => {
-            let listed: Vec<_> = found.iter().map(|(_, kind)| kind.as_str()).collect();
-            let found = if listed.is_empty() { "nothing".to_owned() } else { listed.join(" and ") };
-            Err(Error::NoFileSystem { volume: order.volume.disk.to_string(), found })
+            let known = found.iter().map(|(_, kind)| kind.as_str()).filter(|kind| *kind != "unknown");
+            let listed: Vec<_> = known.collect();
+            let found =
+                if listed.is_empty() { "none that is known".to_owned() } else { listed.join(" and ") };
+            Err(Error::NoFileSystem { volume: asked.volume.to_string(), found })
         }
     }
 }
 
-/// What the volume takes against what is free where it goes.
-pub(super) async fn room(
+/// What the volume takes must be free where it goes. Answers what it takes.
+pub(crate) async fn room(
     session: &mut Session,
-    order: &FoldVolume,
+    asked: Asked<'_>,
     place: &Place,
-) -> Result<(), crate::Error> {
-    let parent =
-        split(&place.into).map(|(parent, _)| parent).filter(|parent| !parent.is_empty()).unwrap_or("/");
-    let free = session.run(&[Fish::new(&["statvfs", parent])]).await?.remove(0);
+    free: Space,
+) -> Result<Space, crate::Error> {
     let scratch = "/fluidcloud-volume";
-    let taken = session
-        .run(&[
-            Fish::new(&["mkdir", scratch]),
-            Fish::new(&["mount-ro", &place.device, scratch]),
-            Fish::new(&["statvfs", scratch]),
-            Fish::new(&["umount", scratch]),
-            Fish::new(&["rmdir", scratch]),
-        ])
-        .await?
-        .remove(2);
-    let (volume, into) = (order.volume.disk.to_string(), order.into.clone());
-    let (from, to) = (Space::read(&taken), Space::read(&free));
-    let needed = from.used_bytes + RESERVE_BYTES;
-    if needed > to.free_bytes {
-        return Err(Error::NoRoom { volume, into, needed, free: to.free_bytes }.into());
+    let mount = [Fish::new(&["mkdir", scratch]), Fish::new(&["mount-ro", &place.device, scratch])];
+    session.run(&mount).await?;
+    let taken = Space::at(session, scratch).await?;
+    session.run(&[Fish::new(&["umount", scratch]), Fish::new(&["rmdir", scratch])]).await?;
+    fits(asked, taken, free)?;
+    Ok(taken)
+}
+
+fn fits(asked: Asked<'_>, taken: Space, free: Space) -> Result<(), Error> {
+    let (volume, into) = (asked.volume.to_string(), asked.into.to_owned());
+    let needed = taken.used_bytes.saturating_add(RESERVE_BYTES);
+    if needed > free.free_bytes {
+        return Err(Error::NoRoom { volume, into, needed, free: free.free_bytes });
     }
-    // File systems without a fixed number of inodes say 0.
-    if to.inodes > 0 && from.used_inodes > to.free_inodes {
-        return Err(Error::NoInodes { volume, into, needed: from.used_inodes, free: to.free_inodes }.into());
+    if free.inodes > 0 && taken.used_inodes > free.free_inodes {
+        return Err(Error::NoInodes { volume, into, needed: taken.used_inodes, free: free.free_inodes });
     }
     Ok(())
-}
-
-#[derive(Debug, PartialEq, Eq)]
-struct Space {
-    used_bytes: u64,
-    free_bytes: u64,
-    inodes: u64,
-    used_inodes: u64,
-    free_inodes: u64,
-}
-
-impl Space {
-    /// From the lines of `statvfs`.
-    fn read(text: &str) -> Self {
-        let value = |key: &str| -> u64 {
-            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
-            line.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
-        };
-        let block = value("frsize").max(1);
-        Self {
-            used_bytes: value("blocks").saturating_sub(value("bfree")).saturating_mul(block),
-            free_bytes: value("bavail").saturating_mul(block),
-            inodes: value("files"),
-            used_inodes: value("files").saturating_sub(value("ffree")),
-            free_inodes: value("favail"),
-        }
-    }
 }
 
 /// Parent (empty for the root) and name of a plain absolute path other than `/`.
@@ -143,7 +106,7 @@ fn split(path: &str) -> Option<(&str, &str)> {
     if plain { path.rsplit_once('/') } else { None }
 }
 
-fn covers(mount_point: &str, path: &str) -> bool {
+pub(crate) fn covers(mount_point: &str, path: &str) -> bool {
     mount_point.starts_with('/')
         && mount_point != "/"
         && (path == mount_point || path.starts_with(&format!("{mount_point}/")))
@@ -164,19 +127,6 @@ mod tests {
         for bad in ["", "/", "srv", "/srv/../etc", "/srv/./x", "/srv//x"] {
             assert_eq!(split(bad), None, "{bad}");
         }
-    }
-
-    #[test]
-    fn space_is_read_from_statvfs() {
-        let text = "bsize: 1024\nfrsize: 4096\nblocks: 100\nbfree: 40\nbavail: 30\nfiles: 50\nffree: 45\nfavail: 44\n";
-        let space = Space {
-            used_bytes: 60 * 4096,
-            free_bytes: 30 * 4096,
-            inodes: 50,
-            used_inodes: 5,
-            free_inodes: 44,
-        };
-        assert_eq!(Space::read(text), space);
     }
 
     #[test]

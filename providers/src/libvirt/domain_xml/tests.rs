@@ -32,6 +32,7 @@ fn order(name: &str, note: &str) -> InstanceOrder {
             disk("sda", "/dev/mapper/volume", DiskFormat::Raw),
         ],
         nics: vec![Nic { mac: "52:54:00:01:02:03".into(), model: "rtl8139".into(), network: "old".into() }],
+        autostart: true,
         note: note.into(),
     }
 }
@@ -62,7 +63,8 @@ fn every_shape_is_read_back_as_it_was_ordered() {
             read.nics,
             [Nic { mac: "52:54:00:01:02:03".into(), model: nic.into(), network: "lan".into() }]
         );
-        assert_eq!(tag::made_for(&parsed), Some(order.relocation));
+        let made = tag::Mark { relocation: order.relocation, autostart: order.autostart };
+        assert_eq!(tag::made_for(&parsed), Some(made));
         assert_eq!(parsed.root_element().attribute("type"), Some("qemu"));
     }
 }

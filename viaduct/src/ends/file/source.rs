@@ -1,13 +1,14 @@
 //! A raw file or block device that is read. Notices when someone writes to the file meanwhile.
 
-use super::{next_data, size_of, stamp_of};
+use super::{next_data, size_of, stamp_of, written_to};
 use crate::ends::Source;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
 use std::fs::File;
 use std::ops::Range;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 #[derive(Debug)]
 pub struct FileSource {
@@ -15,6 +16,9 @@ pub struct FileSource {
     file: File,
     size: u64,
     stamp: Option<u64>,
+    /// A device that nobody else can mount as long as we have it open; `None` if somebody has.
+    claim: OnceLock<Option<File>>,
+    written: Option<u64>,
 }
 
 impl FileSource {
@@ -22,7 +26,12 @@ impl FileSource {
         let file = File::open(path).map_err(|error| Error::io("open", path.display(), error))?;
         let size = size_of(&file, path)?;
         let stamp = stamp_of(&file, path)?;
-        Ok(FileSource { path: path.to_owned(), file, size, stamp })
+        if stamp.is_none() {
+            // What others wrote before must not count as written from now on. A device that cannot be flushed has no cache.
+            let _ = file.sync_data();
+        }
+        let written = written_to(&file);
+        Ok(FileSource { path: path.to_owned(), file, size, stamp, written, claim: OnceLock::new() })
     }
 
     /// The first `size` bytes, read from the storage: what is cached is dropped first.
@@ -31,6 +40,16 @@ impl FileSource {
         // Advice may be ignored; then the cache is what we compare, which still proves what was written.
         let _ = rustix::fs::fadvise(&source.file, 0, None, rustix::fs::Advice::DontNeed);
         Ok(FileSource { size: size.min(source.size), ..source })
+    }
+
+    /// Devices are opened exclusively, which fails while they or a part of them is mounted, and keeps others from
+    /// mounting them. A file needs no claim: its stamp tells when it was written to.
+    fn claim(&self) -> Option<File> {
+        let exclusive = match self.file.metadata() {
+            Ok(metadata) if metadata.file_type().is_block_device() => rustix::fs::OFlags::EXCL.bits(),
+            _ => 0,
+        };
+        File::options().read(true).custom_flags(exclusive as i32).open(&self.path).ok()
     }
 }
 
@@ -57,7 +76,19 @@ impl Source for FileSource {
         })
     }
 
+    fn will_read(&self, range: Range<u64>) {
+        let length = std::num::NonZeroU64::new(range.end - range.start);
+        let _ = rustix::fs::fadvise(&self.file, range.start, length, rustix::fs::Advice::WillNeed);
+    }
+
     async fn check_unchanged(&self) -> Result<()> {
+        if self.stamp.is_none() {
+            let _ = self.file.sync_data();
+        }
+        if written_to(&self.file) != self.written {
+            let why = "the kernel counts more sectors written to it than at the start".into();
+            return Err(Error::SourceChanged { what: self.name(), why });
+        }
         if stamp_of(&self.file, &self.path)? != self.stamp {
             return Err(Error::SourceChanged {
                 what: self.name(),
@@ -65,5 +96,9 @@ impl Source for FileSource {
             });
         }
         Ok(())
+    }
+
+    fn in_use(&self) -> bool {
+        self.claim.get_or_init(|| self.claim()).is_none()
     }
 }

@@ -80,6 +80,10 @@ impl Target for FileTarget {
         self.began_as_zeros
     }
 
+    async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        self.file.read_exact_at(buffer, offset).map_err(|error| Error::io("read", self.path.display(), error))
+    }
+
     async fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
         self.file.write_all_at(bytes, offset).map_err(|error| Error::io("write", self.path.display(), error))
     }

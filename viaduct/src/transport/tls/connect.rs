@@ -1,6 +1,6 @@
 //! The sender's side of TLS.
 
-use super::{ALPN, explain, pin, prepare};
+use super::{ALPN, buffered, explain, pin, prepare};
 use crate::error::{Error, Result};
 use crate::limits::HANDSHAKE;
 use crate::transport::{Connector, Fingerprint, GREETING, Identity, Stream};
@@ -49,7 +49,7 @@ impl TlsConnector {
             ServerName::try_from("viaduct").map_err(|error| unreachable(std::io::Error::other(error)))?;
         let connector = tokio_rustls::TlsConnector::from(self.config.clone());
         let mut stream = connector
-            .connect(name, socket)
+            .connect(name, buffered(socket))
             .await
             .map_err(|error| explain(error, &self.address, self.ours))?;
         match stream.read_u8().await {

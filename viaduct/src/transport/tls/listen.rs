@@ -1,7 +1,7 @@
 //! The receiver's side of TLS. One task owns the port; handshakes run beside each other, bounded in number and time, so
 //! that one who connects and says nothing keeps nobody out.
 
-use super::{ALPN, explain, pin, prepare};
+use super::{ALPN, buffered, explain, pin, prepare};
 use crate::error::{Error, Result};
 use crate::limits::{HANDSHAKE, HANDSHAKES_MAX};
 use crate::transport::{Accepted, Fingerprint, GREETING, Identity, Listener};
@@ -95,7 +95,7 @@ async fn shake_hands(
     ours: Fingerprint,
 ) -> Accepted {
     prepare(&socket);
-    let greeted = match acceptor.accept(socket).await {
+    let greeted = match acceptor.accept(buffered(socket)).await {
         Ok(mut stream) => match stream.write_u8(GREETING).await {
             Ok(()) => stream.flush().await.map(|()| stream),
             Err(error) => Err(error),

@@ -1,0 +1,151 @@
+//! What on a disk lives: the disk's partitions are found, the file systems in them asked for their free space, and a disk
+//! made of which the free space reads as zeros and is never read.
+//!
+//! Owns one rule: what is not understood completely, or not clean, is read whole. A file system is believed only if every
+//! mark it carries says that nothing is left to be replayed, every checksum it has is right, and its own counts agree
+//! with its maps.
+
+mod areas;
+mod btrfs;
+mod crc;
+mod ext;
+mod foreign;
+mod free;
+mod gpt;
+mod mbr;
+mod survey;
+mod view;
+mod xfs;
+
+use crate::ends::Source;
+use crate::error::{Error, Result};
+use async_trait::async_trait;
+use free::Free;
+use serde::Serialize;
+use std::ops::Range;
+use std::sync::Arc;
+use survey::{Survey, survey};
+
+/// A part of the disk, and what it was recognised as.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Area {
+    pub start: u64,
+    pub length: u64,
+    /// Such as `ext4`; `unknown` for what has no name here.
+    pub content: String,
+    /// What its file system calls free.
+    pub bytes_free: u64,
+    /// Why all of it is read, if so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub whole_because: Option<String>,
+}
+
+/// A disk whose free space reads as zeros.
+#[derive(Debug)]
+pub struct LiveSource {
+    inner: Arc<dyn Source>,
+    survey: Survey,
+}
+
+impl LiveSource {
+    /// Looks at the disk, which must lie still: that it did is part of what [`Source::check_unchanged`] says at the end.
+    pub async fn open(inner: Arc<dyn Source>) -> Result<LiveSource> {
+        let survey = survey_apart(inner.clone()).await?;
+        Ok(LiveSource { inner, survey })
+    }
+
+    /// In the order of the disk.
+    pub fn areas(&self) -> &[Area] {
+        &self.survey.areas
+    }
+
+    /// Whether there is nothing that need not be read.
+    pub fn is_whole(&self) -> bool {
+        self.survey.free.is_empty()
+    }
+
+    fn free(&self) -> &Free {
+        &self.survey.free
+    }
+}
+
+/// Surveys on a thread that may block.
+async fn survey_apart(source: Arc<dyn Source>) -> Result<Survey> {
+    let (runtime, name) = (tokio::runtime::Handle::current(), source.name());
+    let looking = tokio::task::spawn_blocking(move || runtime.block_on(survey(&*source)));
+    looking.await.map_err(|error| Error::io("examine", name, error.into()))
+}
+
+#[async_trait]
+impl Source for LiveSource {
+    fn name(&self) -> String {
+        self.inner.name()
+    }
+
+    fn size(&self) -> u64 {
+        self.inner.size()
+    }
+
+    async fn next_data(&self, mut from: u64) -> Result<Option<Range<u64>>> {
+        while let Some(data) = self.inner.next_data(from).await? {
+            if let Some(range) = self.free().first_outside(data.clone()) {
+                return Ok(Some(range));
+            }
+            // All of it is free. The next question begins behind the free range, which may reach beyond this data.
+            from = self.free().end_of(data.end - 1).unwrap_or(data.end);
+        }
+        Ok(None)
+    }
+
+    async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let range = offset..offset + buffer.len() as u64;
+        if self.free().first_outside(range.clone()).is_some() {
+            self.inner.read(offset, buffer).await?;
+        }
+        // Small pieces between data are read with it; they are zeros all the same.
+        for free in self.free().within(range) {
+            buffer[(free.start - offset) as usize..(free.end - offset) as usize].fill(0);
+        }
+        Ok(())
+    }
+
+    fn will_read(&self, range: Range<u64>) {
+        if let Some(range) = self.free().first_outside(range) {
+            self.inner.will_read(range);
+        }
+    }
+
+    fn tells_changes(&self) -> bool {
+        self.inner.tells_changes()
+    }
+
+    async fn next_changed(&self, from: u64) -> Result<Option<Range<u64>>> {
+        // What was freed since then was not written to, but reads as zeros now: all that is free may have changed.
+        let freed = self.free().within(from..self.size()).next();
+        let written = self.inner.next_changed(from).await?;
+        Ok(match (written, freed) {
+            (Some(written), Some(freed)) if written.start <= freed.start => Some(written),
+            (written, freed) => freed.or(written),
+        })
+    }
+
+    async fn check_unchanged(&self) -> Result<()> {
+        self.inner.check_unchanged().await?;
+        if self.free().is_empty() {
+            return Ok(());
+        }
+        // What was skipped was skipped because of what the disk said then.
+        if survey_apart(self.inner.clone()).await?.evidence == self.survey.evidence {
+            return Ok(());
+        }
+        Err(Error::SourceChanged {
+            what: self.name(),
+            why: "its file systems' superblocks or maps of free space are not what they were at the start"
+                .into(),
+        })
+    }
+
+    fn in_use(&self) -> bool {
+        self.inner.in_use()
+    }
+}

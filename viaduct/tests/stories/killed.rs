@@ -1,0 +1,135 @@
+//! A line that is cut at random points, a hundred times over, and ends that are killed: both go on from what is there, and
+//! the disk is the right one in the end.
+
+use crate::lab::{Lab, MIB, digest, disk, noise, same};
+use async_trait::async_trait;
+use proptest::prelude::*;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+use tokio::io::AsyncWriteExt;
+use viaduct::{
+    Connector, Disk, MemoryConnector, MemoryDisk, ReceiveOptions, Result, SendOptions, Stream, memory,
+    receive_to, send_from,
+};
+
+const BLOCK: u64 = 64 << 10;
+const BLOCKS: u64 = 64;
+
+/// Noise, zeros, text, and a piece that comes twice.
+fn content() -> Vec<u8> {
+    let mut bytes = noise(1, 24 * BLOCK);
+    bytes.resize(30 * BLOCK as usize, 0);
+    bytes.extend(b"all work and no play ".iter().copied().cycle().take(8 * BLOCK as usize));
+    bytes.extend_from_within(3 * 4096..3 * 4096 + 20 * BLOCK as usize);
+    bytes.extend(noise(2, 6 * BLOCK));
+    bytes.resize((BLOCKS * BLOCK) as usize, 1);
+    bytes
+}
+
+/// Cuts all streams when the sender has said so many bytes, then those of the next attempt, and so on.
+struct Cutting {
+    connector: MemoryConnector,
+    after: Vec<i64>,
+    attempt: AtomicUsize,
+    left: Arc<AtomicI64>,
+}
+
+#[async_trait]
+impl Connector for Cutting {
+    fn whom(&self) -> String {
+        self.connector.whom()
+    }
+
+    async fn connect(&self, join: Option<&str>) -> Result<Stream> {
+        let (mut inner_read, mut inner_write) = tokio::io::split(self.connector.connect(join).await?);
+        if self.left.load(Ordering::Relaxed) <= 0 {
+            let attempt = self.attempt.fetch_add(1, Ordering::Relaxed);
+            let allowance = self.after.get(attempt).copied().unwrap_or(i64::MAX);
+            self.left.store(allowance, Ordering::Relaxed);
+        }
+        let (ours, theirs) = tokio::io::duplex(16 << 10);
+        let (mut read, mut write) = tokio::io::split(theirs);
+        let left = self.left.clone();
+        tokio::spawn(async move {
+            let mut buffer = [0; 2048];
+            let forward = async {
+                loop {
+                    use tokio::io::AsyncReadExt;
+                    let Ok(length @ 1..) = read.read(&mut buffer).await else { return };
+                    if left.fetch_sub(length as i64, Ordering::Relaxed) <= length as i64 {
+                        return;
+                    }
+                    if inner_write.write_all(&buffer[..length]).await.is_err() {
+                        return;
+                    }
+                }
+            };
+            let back = tokio::io::copy(&mut inner_read, &mut write);
+            tokio::select! { () = forward => {} _ = back => {} }
+            // Both directions end with the task.
+        });
+        Ok(Box::new(ours))
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 25, max_shrink_iters: 0, ..ProptestConfig::default() })]
+
+    /// Four cuts each: a hundred in all.
+    #[test]
+    fn a_line_cut_anywhere_ends_with_the_same_disk(cuts in proptest::collection::vec(1i64..2_500_000, 4), streams in 1u16..4) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let bytes = content();
+        let (source, target) = (MemoryDisk::new(bytes.clone()), MemoryDisk::zeros(bytes.len()));
+        let (connector, mut listener) = memory();
+        let connector = Cutting { connector, after: cuts, attempt: AtomicUsize::new(0), left: Arc::default() };
+        let sending = SendOptions {
+            streams: Some(streams),
+            block_bytes: Some(BLOCK as u32),
+            retry: Duration::from_secs(30),
+            ..SendOptions::new(Disk::File("memory".into()))
+        };
+        let receiving = ReceiveOptions {
+            journal: Some(dir.path().join("journal")),
+            ..ReceiveOptions::new(Disk::File("memory".into()))
+        };
+        let opened = target.clone();
+        let open: viaduct::OpenTarget = Box::new(move |_| {
+            let target = opened.clone();
+            Box::pin(async move { Ok(Box::new(target) as Box<dyn viaduct::Target>) })
+        });
+        let (sent, received) = runtime.block_on(async {
+            tokio::join!(
+                send_from(Arc::new(source), &sending, &connector, &|_| ()),
+                receive_to(open, &receiving, &mut listener, &|_| ()),
+            )
+        });
+        prop_assert_eq!(sent.unwrap().digest, received.unwrap().digest);
+        prop_assert!(target.contents() == bytes);
+    }
+}
+
+#[test]
+fn either_end_killed_at_any_moment_ends_with_the_same_disk() {
+    let lab = Lab::new();
+    let from = disk(&lab.path("source.raw"), 48 * MIB, &[(0, 20 * MIB), (30 * MIB, 4 * MIB)]);
+    let to = lab.path("target.raw").display().to_string();
+    for round in 0..10u64 {
+        let receiver = lab.receive(&to, &[]);
+        let sender = lab.send(&from, &receiver.address(), &["--rate", "8M"]);
+        // From before the first word to well into the data, at no regular distance.
+        std::thread::sleep(Duration::from_millis(round * round * 13 % 400));
+        if round % 2 == 0 {
+            sender.kill();
+            receiver.kill();
+        } else {
+            receiver.kill();
+            sender.kill();
+        }
+    }
+    let (sent, received) = lab.carry(&from, &to);
+    assert_eq!((&sent["digest"], received["digest"].as_str()), (&received["digest"], Some(&*digest(&from))));
+    assert!(same(&lab.path("source.raw"), &lab.path("target.raw")));
+}
