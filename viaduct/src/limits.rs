@@ -89,6 +89,16 @@ pub const HOLE_GRAIN: usize = 64 << 10;
 /// The largest range zeroed at a target in one call, so that a slow device still answers in between.
 pub const ZERO_STEP: u64 = 1 << 30;
 
+/// Gaps between what is wanted of a block are read too if they are at most so long.
+pub const READ_GAP_BYTES: u64 = 64 << 10;
+/// Reads and writes past the page cache begin, end and lie in memory on borders of this many bytes: no device asks for more.
+pub const DIRECT_ALIGN: usize = 4 << 10;
+/// What is shorter goes through the cache, which gathers small writes.
+pub const DIRECT_MIN_BYTES: usize = 64 << 10;
+/// Memory for callers whose own lies elsewhere, and how many of these are kept.
+pub const DIRECT_BOUNCE_BYTES: usize = 1 << 20;
+pub const DIRECT_BOUNCES: usize = 4;
+
 /// Progress is told this often.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 

@@ -1,5 +1,6 @@
 //! Raw files and block devices as ends.
 
+mod direct;
 mod source;
 mod target;
 

@@ -10,6 +10,7 @@ use crate::blocks::is_zero;
 use crate::buffers::Buffers;
 use crate::digest::{Digest, OrderedRoot};
 use crate::error::{Error, Result};
+use crate::limits::{GRAIN_BYTES, READ_GAP_BYTES};
 use crate::plan::Work;
 use crate::progress::Counters;
 use crate::table::DigestTable;
@@ -234,11 +235,18 @@ impl Encoder {
         let (start, length) = (outgoing.geometry.offset(index), outgoing.geometry.len_of(index));
         self.block.clear();
         self.block.resize(length as usize, 0);
-        for part in parts {
-            let place = (part.start - start) as usize..(part.end - start) as usize;
-            outgoing.source.read(part.start, &mut self.block[place]).await?;
-            self.shared.counters.read.fetch_add(part.end - part.start, Relaxed);
+        for span in spans(parts, start..start + length) {
+            let place = (span.start - start) as usize..(span.end - start) as usize;
+            outgoing.source.read(span.start, &mut self.block[place]).await?;
+            self.shared.counters.read.fetch_add(span.end - span.start, Relaxed);
         }
+        // What was read only because it lies between two parts counts as zeros all the same.
+        let mut at = start;
+        for part in parts {
+            self.block[(at - start) as usize..(part.start - start) as usize].fill(0);
+            at = part.end;
+        }
+        self.block[(at - start) as usize..].fill(0);
         Ok(())
     }
 
@@ -252,6 +260,22 @@ impl Encoder {
     fn fold(&self, number: u64, block: Option<(u64, Digest)>) {
         self.shared.root.lock().unwrap_or_else(PoisonError::into_inner).push(number, block);
     }
+}
+
+/// What to read of a block for the sake of some parts of it: whole grains, and small gaps too, because a request costs more
+/// than the bytes.
+fn spans(parts: &[Range<u64>], block: Range<u64>) -> Vec<Range<u64>> {
+    const GRAIN: u64 = GRAIN_BYTES as u64;
+    let mut spans: Vec<Range<u64>> = Vec::new();
+    for part in parts {
+        let start = (part.start - part.start % GRAIN).max(block.start);
+        let end = part.end.next_multiple_of(GRAIN).min(block.end);
+        match spans.last_mut() {
+            Some(last) if start <= last.end + READ_GAP_BYTES => last.end = end,
+            _ => spans.push(start..end),
+        }
+    }
+    spans
 }
 
 fn bitmap_lies(outgoing: &Outgoing, index: u64) -> Error {
@@ -302,6 +326,19 @@ mod tests {
             idle: Duration::from_secs(1),
             counters: Arc::default(),
         }
+    }
+
+    #[test]
+    fn small_gaps_are_read_and_large_ones_are_not() {
+        let (gap, block) = (READ_GAP_BYTES, 1 << 20..2 << 20);
+        let at = |from: u64, to: u64| (1 << 20) + from..(1 << 20) + to;
+        assert_eq!(spans(&[], block.clone()), []);
+        assert_eq!(spans(&[at(512, 1024)], block.clone()), [at(0, 4096)]);
+        assert_eq!(spans(&[at(0, 4096), at(4096 + gap, 8192 + gap)], block.clone()), [at(0, 8192 + gap)]);
+        let far = [at(0, 4096), at(8192 + gap, 12288 + gap)];
+        assert_eq!(spans(&far, block.clone()), far);
+        // The end of a disk may lie anywhere.
+        assert_eq!(spans(&[at(0, 5000)], 1 << 20..(1 << 20) + 5001), [at(0, 5001)]);
     }
 
     async fn encode(bytes: Vec<u8>, have: Option<Digest>) -> Frame {

@@ -1,6 +1,6 @@
 //! A raw file or block device that is read. Notices when someone writes to the file meanwhile.
 
-use super::{next_data, size_of, stamp_of, written_to};
+use super::{direct::Direct, next_data, size_of, stamp_of, written_to};
 use crate::ends::Source;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
@@ -14,6 +14,7 @@ use std::sync::OnceLock;
 pub struct FileSource {
     path: PathBuf,
     file: File,
+    direct: Option<Direct>,
     size: u64,
     stamp: Option<u64>,
     /// A device that nobody else can mount as long as we have it open; `None` if somebody has.
@@ -31,7 +32,8 @@ impl FileSource {
             let _ = file.sync_data();
         }
         let written = written_to(&file);
-        Ok(FileSource { path: path.to_owned(), file, size, stamp, written, claim: OnceLock::new() })
+        let direct = Direct::open(path, false);
+        Ok(FileSource { path: path.to_owned(), file, direct, size, stamp, written, claim: OnceLock::new() })
     }
 
     /// The first `size` bytes, read from the storage: what is cached is dropped first.
@@ -68,7 +70,9 @@ impl Source for FileSource {
     }
 
     async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        self.file.read_exact_at(buffer, offset).map_err(|error| match error.kind() {
+        let direct = self.direct.as_ref().map_or(Ok(0), |direct| direct.read(offset, buffer));
+        let read = direct.and_then(|done| self.file.read_exact_at(&mut buffer[done..], offset + done as u64));
+        read.map_err(|error| match error.kind() {
             std::io::ErrorKind::UnexpectedEof => {
                 Error::SourceChanged { what: self.name(), why: "it became shorter".into() }
             }
@@ -77,6 +81,9 @@ impl Source for FileSource {
     }
 
     fn will_read(&self, range: Range<u64>) {
+        if self.direct.is_some() {
+            return;
+        }
         let length = std::num::NonZeroU64::new(range.end - range.start);
         let _ = rustix::fs::fadvise(&self.file, range.start, length, rustix::fs::Advice::WillNeed);
     }

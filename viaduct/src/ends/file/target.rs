@@ -1,6 +1,6 @@
 //! A raw file or block device that is written. Creates the file, keeps it sparse, judges its room beforehand.
 
-use super::{identity_of, next_data, size_of, source::FileSource, stamp_of};
+use super::{direct::Direct, identity_of, next_data, size_of, source::FileSource, stamp_of};
 use crate::ends::{Announced, Source, Target};
 use crate::error::{Error, Result};
 use crate::limits::ZERO_STEP;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 pub struct FileTarget {
     path: PathBuf,
     file: Arc<File>,
+    direct: Option<Direct>,
     size: u64,
     began_as_zeros: bool,
 }
@@ -54,7 +55,14 @@ impl FileTarget {
             });
         }
         let began_as_zeros = created || next_data(&file, path, announced.size, 0)?.is_none();
-        Ok(FileTarget { path: path.to_owned(), file: Arc::new(file), size: announced.size, began_as_zeros })
+        let direct = Direct::open(path, true);
+        Ok(FileTarget {
+            path: path.to_owned(),
+            file: Arc::new(file),
+            direct,
+            size: announced.size,
+            began_as_zeros,
+        })
     }
 
     fn write_zeros(&self, range: Range<u64>) -> Result<()> {
@@ -85,7 +93,10 @@ impl Target for FileTarget {
     }
 
     async fn write(&self, offset: u64, bytes: &[u8]) -> Result<()> {
-        self.file.write_all_at(bytes, offset).map_err(|error| Error::io("write", self.path.display(), error))
+        let direct = self.direct.as_ref().map_or(Ok(0), |direct| direct.write(offset, bytes));
+        direct
+            .and_then(|done| self.file.write_all_at(&bytes[done..], offset + done as u64))
+            .map_err(|error| Error::io("write", self.path.display(), error))
     }
 
     async fn zero(&self, range: Range<u64>) -> Result<()> {
