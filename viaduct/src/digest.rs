@@ -88,27 +88,47 @@ pub struct OrderedRoot {
     root: Root,
     next: u64,
     waiting: BTreeMap<u64, Option<(u64, Digest)>>,
+    /// There are no numbers from the first to the second.
+    gap: Option<(u64, u64)>,
 }
 
 impl OrderedRoot {
     pub fn new(geometry: Geometry) -> OrderedRoot {
-        OrderedRoot { root: Root::new(geometry), next: 0, waiting: BTreeMap::new() }
+        OrderedRoot { root: Root::new(geometry), next: 0, waiting: BTreeMap::new(), gap: None }
     }
 
     /// Item `number` is block `index` with `digest`, or nothing but zeros.
     pub fn push(&mut self, number: u64, block: Option<(u64, Digest)>) {
         self.waiting.insert(number, block);
+        self.fold();
+    }
+
+    /// There are no items with numbers `from..to`.
+    pub fn gap(&mut self, from: u64, to: u64) {
+        self.gap = Some((from, to));
+        self.skip();
+        self.fold();
+    }
+
+    fn skip(&mut self) {
+        if let Some((_, to)) = self.gap.take_if(|(from, _)| *from == self.next) {
+            self.next = to;
+        }
+    }
+
+    fn fold(&mut self) {
         while let Some(block) = self.waiting.remove(&self.next) {
             self.next += 1;
             if let Some((index, digest)) = block {
                 self.root.push(index, digest);
             }
+            self.skip();
         }
     }
 
-    /// The root, once every item up to `items` was pushed.
-    pub fn finish(&self, items: u64) -> Option<Digest> {
-        (self.next == items).then(|| self.root.finish())
+    /// The root, once every item up to number `end` was pushed.
+    pub fn finish(&self, end: u64) -> Option<Digest> {
+        (self.next == end).then(|| self.root.finish())
     }
 }
 
@@ -160,6 +180,26 @@ mod tests {
                 shuffled.push(number, block(number));
             }
             prop_assert_eq!(shuffled.finish(40), straight.finish(40));
+        }
+
+        #[test]
+        fn the_root_does_not_depend_on_where_numbers_are_left_out(
+            order in Just((0u64..41).collect::<Vec<_>>()).prop_shuffle(), from in 0u64..=40,
+        ) {
+            let geometry = Geometry::new(40 << 20, 1 << 20).unwrap();
+            let block = |number: u64| Some((number, Digest::of(&number.to_le_bytes())));
+            let mut straight = OrderedRoot::new(geometry);
+            (0..40).for_each(|number| straight.push(number, block(number)));
+            let mut parted = OrderedRoot::new(geometry);
+            for number in order {
+                match number {
+                    // Whenever that becomes known.
+                    40 => parted.gap(from, from + 1000),
+                    number if number < from => parted.push(number, block(number)),
+                    number => parted.push(number + 1000, block(number)),
+                }
+            }
+            prop_assert_eq!(parted.finish(1040), straight.finish(40));
         }
     }
 }

@@ -41,6 +41,8 @@ pub const APPLIERS: u32 = 4;
 /// Block bytes that either end holds at one time, raw; the packed form of a block is never larger than its raw form,
 /// so the memory bound is twice this.
 pub const IN_FLIGHT_BYTES: u32 = 16 << 20;
+/// Of these, what the sender lets queue up before the line: enough to keep a gigabit busy for a tenth of a second.
+pub const QUEUED_BYTES: u32 = 10 << 20;
 /// Blocks one stream may have read off the line but not yet written to the target.
 pub const IN_FLIGHT_PER_STREAM: usize = 4;
 /// Workers that read, hash and pack blocks at the sender. More than there are cores: they wait for disks and for answers
@@ -89,8 +91,10 @@ pub const HOLE_GRAIN: usize = 64 << 10;
 /// The largest range zeroed at a target in one call, so that a slow device still answers in between.
 pub const ZERO_STEP: u64 = 1 << 30;
 
-/// Gaps between what is wanted of a block are read too if they are at most so long.
-pub const READ_GAP_BYTES: u64 = 64 << 10;
+/// Blocks that are taken from one place of the disk before another may be chosen.
+pub const ORDER_RUN: u32 = 8;
+/// Blocks of data in the second place: what is done of them is remembered until the first is done, at some 80 bytes each.
+pub const ORDER_SECOND_BLOCKS: u64 = 64 << 10;
 /// Reads and writes past the page cache begin, end and lie in memory on borders of this many bytes: no device asks for more.
 pub const DIRECT_ALIGN: usize = 4 << 10;
 /// What is shorter goes through the cache, which gathers small writes.

@@ -20,12 +20,13 @@ pub(crate) enum Work {
     Zeros { blocks: Range<u64> },
 }
 
-/// Walks the disk once, in order. Holds one extent at a time.
+/// Walks the disk, or a part of it, once, in order. Holds one extent at a time.
 #[derive(Debug)]
 pub(crate) struct Planner<'a> {
     source: &'a dyn Source,
     geometry: Geometry,
     block: u64,
+    end: u64,
     /// The extent at or after the current block; `None` before the first question and after the last answer.
     extent: Option<Range<u64>>,
     asked: bool,
@@ -33,22 +34,26 @@ pub(crate) struct Planner<'a> {
 
 impl<'a> Planner<'a> {
     pub fn new(source: &'a dyn Source, geometry: Geometry) -> Planner<'a> {
-        Planner { source, geometry, block: 0, extent: None, asked: false }
+        Planner::of_part(source, geometry, 0..geometry.blocks())
+    }
+
+    pub fn of_part(source: &'a dyn Source, geometry: Geometry, blocks: Range<u64>) -> Planner<'a> {
+        Planner { source, geometry, block: blocks.start, end: blocks.end, extent: None, asked: false }
     }
 
     pub async fn next(&mut self) -> Result<Option<Work>> {
-        if self.block >= self.geometry.blocks() {
+        if self.block >= self.end {
             return Ok(None);
         }
         if !self.asked {
-            self.ask(0).await?;
+            self.ask(self.geometry.offset(self.block)).await?;
             self.asked = true;
         }
         let Some(extent) = &self.extent else {
-            return Ok(Some(self.zeros_until(self.geometry.blocks())));
+            return Ok(Some(self.zeros_until(self.end)));
         };
         // The source may be larger than what is looked at.
-        let first = (extent.start / u64::from(self.geometry.block_bytes())).min(self.geometry.blocks());
+        let first = (extent.start / u64::from(self.geometry.block_bytes())).min(self.end);
         if first > self.block {
             return Ok(Some(self.zeros_until(first)));
         }
@@ -104,6 +109,19 @@ pub(crate) async fn data_bytes(source: &dyn Source) -> Result<u64> {
     Ok(total)
 }
 
+/// The block before which lie so many bytes of data, or a little less.
+pub(crate) async fn block_after(source: &dyn Source, geometry: Geometry, data: u64) -> Result<u64> {
+    let (mut left, mut at) = (data, 0);
+    while let Some(extent) = source.next_data(at).await? {
+        let length = extent.end - extent.start;
+        if length >= left {
+            return Ok((extent.start + left) / u64::from(geometry.block_bytes()));
+        }
+        (left, at) = (left - length, extent.end);
+    }
+    Ok(geometry.blocks())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,6 +175,21 @@ mod tests {
                 }
                 assert_eq!(block, geometry.blocks());
                 assert!(rebuilt == bytes);
+                // In two parts it is the same work, but for zeros that are cut in two.
+                let half = block_after(&disk, geometry, bytes.len() as u64 / 2).await.unwrap();
+                let mut reads = [Vec::new(), Vec::new()];
+                for (parts, reads) in [&[0..block][..], &[0..half, half..block]].into_iter().zip(&mut reads) {
+                    for part in parts {
+                        let mut planner = Planner::of_part(&disk, geometry, part.clone());
+                        while let Some(work) = planner.next().await.unwrap() {
+                            match work {
+                                Work::Zeros { blocks } => assert!(blocks.end <= part.end),
+                                work => reads.push(work),
+                            }
+                        }
+                    }
+                }
+                assert_eq!(reads[0], reads[1]);
                 let data = bytes.iter().filter(|byte| **byte != 0).count() as u64;
                 let estimate = data_bytes(&disk).await.unwrap();
                 assert!(estimate >= data && estimate <= bytes.len() as u64);

@@ -8,6 +8,7 @@ mod encode;
 mod index;
 mod known;
 mod line;
+mod order;
 mod pack;
 mod session;
 
@@ -99,8 +100,10 @@ pub async fn send_from(
     };
     let (source, bytes_free) = if options.whole { (source, 0) } else { live(source, report).await? };
     let counters = Arc::new(Counters::default());
+    let (data_bytes, second) = survey(source.clone(), geometry).await?;
     let outgoing = Arc::new(Outgoing {
-        data_bytes: count_data(source.clone()).await?,
+        data_bytes,
+        second,
         source,
         geometry,
         streams: options.streams,
@@ -139,10 +142,13 @@ async fn live(
     if live.is_whole() {
         return Ok((source, 0));
     }
-    let before = count_data(source).await?;
-    let left = count_data(live.clone()).await?;
+    let before = on_thread(source.clone(), |source| async move { data_bytes(&*source).await }).await?;
+    let left = on_thread(live.clone(), |live| async move { data_bytes(&*live).await }).await?;
     Ok((live, before.saturating_sub(left)))
 }
+
+/// The block from which on the disk is a second place of work, if it is worth one.
+type Second = Option<u64>;
 
 /// What every attempt sends.
 #[derive(Debug)]
@@ -150,6 +156,7 @@ struct Outgoing {
     source: Arc<dyn Source>,
     geometry: Geometry,
     data_bytes: u64,
+    second: Second,
     streams: Option<u16>,
     since: Option<Digest>,
     encoders: usize,
@@ -158,10 +165,23 @@ struct Outgoing {
     counters: Arc<Counters>,
 }
 
-async fn count_data(source: Arc<dyn Source>) -> Result<u64> {
+/// How much data there is at most, and where the second half of the work begins.
+async fn survey(source: Arc<dyn Source>, geometry: Geometry) -> Result<(u64, Second)> {
+    on_thread(source, move |source| async move {
+        let data_bytes = data_bytes(&*source).await?;
+        Ok((data_bytes, order::second_place(&*source, geometry, data_bytes).await?))
+    })
+    .await
+}
+
+/// Sources may block.
+async fn on_thread<S: Source + ?Sized + 'static, T: Send + 'static, F: Future<Output = Result<T>>>(
+    source: Arc<S>,
+    look: impl FnOnce(Arc<S>) -> F + Send + 'static,
+) -> Result<T> {
     let (runtime, name) = (tokio::runtime::Handle::current(), source.name());
-    let counting = tokio::task::spawn_blocking(move || runtime.block_on(data_bytes(&*source)));
-    counting.await.map_err(|error| Error::io("examine", name, error.into()))?
+    let looking = tokio::task::spawn_blocking(move || runtime.block_on(look(source)));
+    looking.await.map_err(|error| Error::io("examine", name, error.into()))?
 }
 
 async fn attempts(

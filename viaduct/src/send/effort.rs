@@ -1,6 +1,6 @@
 //! How hard to pack. The line says it: where frames queue up before it, there is time to pack them smaller; where it idles,
 //! packing is what holds it back. How fast the line takes what queues up bounds the effort; and where frames pile up at the
-//! receiver, it is the slow part, and packing would only make more work for it.
+//! receiver, it is the slow part, and packing smaller would gain nothing.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -10,8 +10,11 @@ const LADDER: [(i32, f64); 7] =
     [(-4, 600e6), (1, 330e6), (2, 170e6), (3, 130e6), (5, 70e6), (7, 30e6), (9, 13e6)];
 /// Where nothing is known of the line yet.
 const START: usize = 2;
-/// A step is taken when so many frames in a row found the queue full (or empty), net.
-const STEP_AFTER: i32 = 8;
+/// A step down is taken when so many frames more found the queue empty than full. Slowly, because what comes from another
+/// place of the disk may fill it at once.
+const STEP_AFTER: i32 = 24;
+/// So many times as much counts one that found it full: all the while the line could have had less to carry.
+const FULL: i32 = 3;
 /// So many frames waiting at the receiver mean that it is the slow part.
 const BEHIND: u64 = 4;
 /// The line's speed is taken over at least this time, in which it never ran dry.
@@ -60,13 +63,13 @@ impl Effort {
     pub fn observe(&self, queued: usize, room: usize, on_wire: u64, now: Instant) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.measure(queued, on_wire, now);
-        let push = match queued {
-            _ if state.receiver_behind => -1,
+        state.pressure += match queued {
             0 => -1,
-            queued if queued * 4 >= room * 3 => 1,
-            _ => 0,
+            queued if queued * 4 < room * 3 => 0,
+            // It is not the line that they queue up for.
+            _ if state.receiver_behind => 0,
+            _ => FULL,
         };
-        state.pressure += push;
         if state.pressure.abs() < STEP_AFTER {
             return;
         }
@@ -123,10 +126,13 @@ mod tests {
     }
 
     #[test]
-    fn a_receiver_that_is_behind_is_not_given_more_to_do() {
+    fn where_the_receiver_is_behind_no_more_effort_is_made() {
         let effort = Effort::new();
+        let before = effort.level();
         effort.receiver_has(8);
         (0..100).for_each(|tick| effort.observe(16, 16, tick * 1000, Instant::now()));
+        assert_eq!(effort.level(), before);
+        (0..100).for_each(|tick| effort.observe(0, 16, tick * 1000, Instant::now()));
         assert_eq!(effort.level(), None);
     }
 

@@ -10,7 +10,7 @@ use crate::blocks::is_zero;
 use crate::buffers::Buffers;
 use crate::digest::{Digest, OrderedRoot};
 use crate::error::{Error, Result};
-use crate::limits::{GRAIN_BYTES, READ_GAP_BYTES};
+use crate::limits::GRAIN_BYTES;
 use crate::plan::Work;
 use crate::progress::Counters;
 use crate::table::DigestTable;
@@ -240,7 +240,7 @@ impl Encoder {
             outgoing.source.read(span.start, &mut self.block[place]).await?;
             self.shared.counters.read.fetch_add(span.end - span.start, Relaxed);
         }
-        // What was read only because it lies between two parts counts as zeros all the same.
+        // What was read only because it lies beside a part counts as zeros all the same.
         let mut at = start;
         for part in parts {
             self.block[(at - start) as usize..(part.start - start) as usize].fill(0);
@@ -262,8 +262,7 @@ impl Encoder {
     }
 }
 
-/// What to read of a block for the sake of some parts of it: whole grains, and small gaps too, because a request costs more
-/// than the bytes.
+/// What to read of a block for the sake of some parts of it: whole grains, because a device reads no less.
 fn spans(parts: &[Range<u64>], block: Range<u64>) -> Vec<Range<u64>> {
     const GRAIN: u64 = GRAIN_BYTES as u64;
     let mut spans: Vec<Range<u64>> = Vec::new();
@@ -271,7 +270,7 @@ fn spans(parts: &[Range<u64>], block: Range<u64>) -> Vec<Range<u64>> {
         let start = (part.start - part.start % GRAIN).max(block.start);
         let end = part.end.next_multiple_of(GRAIN).min(block.end);
         match spans.last_mut() {
-            Some(last) if start <= last.end + READ_GAP_BYTES => last.end = end,
+            Some(last) if start <= last.end => last.end = end,
             _ => spans.push(start..end),
         }
     }
@@ -319,6 +318,7 @@ mod tests {
             source,
             geometry,
             data_bytes: 0,
+            second: None,
             streams: Some(1),
             since: None,
             encoders: 1,
@@ -329,14 +329,13 @@ mod tests {
     }
 
     #[test]
-    fn small_gaps_are_read_and_large_ones_are_not() {
-        let (gap, block) = (READ_GAP_BYTES, 1 << 20..2 << 20);
+    fn whole_grains_are_read_and_nothing_outside_of_the_block() {
+        let block = 1 << 20..2 << 20;
         let at = |from: u64, to: u64| (1 << 20) + from..(1 << 20) + to;
         assert_eq!(spans(&[], block.clone()), []);
         assert_eq!(spans(&[at(512, 1024)], block.clone()), [at(0, 4096)]);
-        assert_eq!(spans(&[at(0, 4096), at(4096 + gap, 8192 + gap)], block.clone()), [at(0, 8192 + gap)]);
-        let far = [at(0, 4096), at(8192 + gap, 12288 + gap)];
-        assert_eq!(spans(&far, block.clone()), far);
+        assert_eq!(spans(&[at(0, 100), at(200, 5000)], block.clone()), [at(0, 8192)]);
+        assert_eq!(spans(&[at(0, 100), at(9000, 9001)], block), [at(0, 4096), at(8192, 12288)]);
         // The end of a disk may lie anywhere.
         assert_eq!(spans(&[at(0, 5000)], 1 << 20..(1 << 20) + 5001), [at(0, 5001)]);
     }

@@ -1,25 +1,29 @@
 //! The way of the blocks from the source to the streams: a planner and encoders on threads that may block, joined by short
 //! queues, so that the slowest part sets the pace and memory stays small. Knows when all is sent, and what it adds up to.
 
-use super::Outgoing;
 use super::changes::Changes;
 use super::effort::Effort;
 use super::encode::{Encoder, Frame, Job, Shared};
 use super::index::GrainIndex;
 use super::known::{Known, Receipt};
+use super::order::{Order, SECOND_NUMBERS, Weights};
 use super::pack::Packers;
 use super::session::Learnt;
+use super::{Outgoing, Second};
 use crate::buffers::Buffers;
 use crate::digest::{Digest, OrderedRoot};
 use crate::error::{Error, Result};
-use crate::limits::{ASK_AHEAD_BYTES, IN_FLIGHT_BYTES};
-use crate::plan::{Planner, Work};
-use crate::wire::{Grains, Totals};
+use crate::limits::{ASK_AHEAD_BYTES, QUEUED_BYTES};
+use crate::plan::Work;
+use crate::wire::{Grains, Kind, Totals};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+
+/// Jobs that wait for each worker: few, because which is best next depends on how the line does.
+const PLANNED_AHEAD: usize = 2;
 
 /// What was sent, as told to the receiver.
 #[derive(Clone, Copy, Debug)]
@@ -42,9 +46,11 @@ pub struct Line {
     room: Semaphore,
     /// Jobs not completed yet, and one for the planner while it plans. Nothing is left to do at zero.
     open: AtomicU64,
-    /// How many jobs the planner made; unknown until it is done.
+    /// The number after the last job's; unknown until all are planned.
     planned: AtomicU64,
     changes: Changes,
+    second: Second,
+    weights: Weights,
     streams: u16,
     failure: Mutex<Option<Error>>,
     agreed: Mutex<Option<Agreed>>,
@@ -53,12 +59,15 @@ pub struct Line {
 impl Line {
     pub fn start(outgoing: Arc<Outgoing>, learnt: Learnt, streams: u16) -> Result<Arc<Line>> {
         // A queued frame is a block in memory; so is the one that each encoder and each writer works on.
-        let queued = (IN_FLIGHT_BYTES / outgoing.geometry.block_bytes()).clamp(1, outgoing.encoders as u32);
+        let queued = (QUEUED_BYTES / outgoing.geometry.block_bytes()).max(1);
         let (jobs, todo) = async_channel::unbounded();
         let (frames, ready) = async_channel::bounded(queued as usize);
         let shelf_bytes: u64 = learnt.shelf.iter().map(|(_, size)| size).sum();
         let index =
             GrainIndex::for_data(outgoing.data_bytes.saturating_add(shelf_bytes), outgoing.geometry.blocks());
+        let changes = Changes::new(&outgoing, learnt.base);
+        // Where other disks are told in order, or hardly anything is read, the work stays in order.
+        let second = outgoing.second.filter(|_| learnt.shelf.is_empty() && !changes.believed());
         let shared = Shared {
             root: Mutex::new(OrderedRoot::new(outgoing.geometry)),
             known: Known::new(index, learnt.old, learnt.shelf.iter().copied()),
@@ -69,8 +78,10 @@ impl Line {
             counters: outgoing.counters.clone(),
         };
         Ok(Arc::new(Line {
-            changes: Changes::new(&outgoing, learnt.base),
-            room: Semaphore::new(4 * outgoing.encoders),
+            changes,
+            second,
+            weights: Weights::new(second),
+            room: Semaphore::new(PLANNED_AHEAD * outgoing.encoders),
             outgoing,
             shared: Arc::new(shared),
             ready,
@@ -117,17 +128,21 @@ impl Line {
         if !frame.payload.is_empty() {
             self.shared.effort.observe(self.frames.len(), room, on_wire, Instant::now());
         }
+        if matches!(frame.header.kind, Kind::Raw | Kind::Zstd | Kind::Mixed | Kind::Same) {
+            let index = frame.header.offset / u64::from(self.outgoing.geometry.block_bytes());
+            self.weights.observe(index, frame.header.length, frame.payload.len() as u64);
+        }
         // Closed only when the attempt is over.
         let _ = self.frames.send_blocking(frame);
     }
 
     async fn plan(&self) -> Result<()> {
-        let mut planner = Planner::new(&*self.outgoing.source, self.outgoing.geometry);
-        let mut changes = self.changes.walk();
+        let mut order = Order::new(&self.outgoing, &self.changes, self.second);
         let ahead = (self.shared.known.index_bytes() / 2).min(ASK_AHEAD_BYTES);
-        let mut number = 0;
-        while let Some(work) = planner.next().await? {
-            let work = changes.judge(work, &self.outgoing, &self.shared.have).await?;
+        loop {
+            let idle = self.frames.len() * 2 <= self.frames.capacity().unwrap_or(1);
+            let next = order.next(&self.weights, idle, &self.outgoing, &self.shared.have).await?;
+            let Some((number, work)) = next else { break };
             if let Work::Read { index, parts } = &work {
                 let block = self.outgoing.geometry.bytes_of(*index);
                 for (place, length) in self.shared.known.ask_up_to(block.start.saturating_add(ahead)) {
@@ -146,9 +161,12 @@ impl Line {
             if self.jobs.try_send(Job::Planned { number, work }).is_err() {
                 return Ok(());
             }
-            number += 1;
         }
-        self.planned.store(number, Ordering::Release);
+        let (first, end) = order.ends();
+        if end > first {
+            self.shared.root.lock().unwrap_or_else(PoisonError::into_inner).gap(first, SECOND_NUMBERS);
+        }
+        self.planned.store(end, Ordering::Release);
         self.complete_one();
         Ok(())
     }
