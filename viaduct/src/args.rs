@@ -21,6 +21,8 @@ pub enum Command {
     Receive(ReceiveArgs),
     /// Send one disk
     Send(SendArgs),
+    /// Carry between two ends that cannot reach each other but both reach this host; it can read nothing of what it carries
+    Relay(RelayArgs),
     /// Carry stdin and stdout to a receiver's socket (the further streams of the ssh transport)
     #[command(hide = true)]
     Join { socket: PathBuf },
@@ -51,8 +53,15 @@ pub struct IdentityArgs {
 #[derive(Debug, Args)]
 pub struct ReceiveArgs {
     /// HOST:PORT to listen on; port 0 takes a free one, told in the first line of the report
-    #[arg(long, required_unless_present = "stdio")]
+    #[arg(long, required_unless_present_any = ["stdio", "via"])]
     pub listen: Option<String>,
+    /// HOST:PORT of a relay to wait at for the sender, where it cannot call us
+    #[arg(long, conflicts_with_all = ["listen", "stdio"])]
+    pub via: Option<String>,
+    /// With --via: a file with a secret that the sender has too. Two transfers between the same two identities at one relay
+    /// need two of them; a relay with a token wants it
+    #[arg(long, requires = "via")]
+    pub token_file: Option<PathBuf>,
     /// Speak over stdin and stdout, as the far half of the ssh transport; JSON reports go to stderr
     #[arg(long, conflicts_with_all = ["listen", "identity", "peer"])]
     pub stdio: bool,
@@ -97,8 +106,14 @@ pub struct SendArgs {
     #[arg(long)]
     pub from: Disk,
     /// tls://HOST:PORT of a receiver, or ssh://USER@HOST[:PORT]/PATH of a raw file or device to write
-    #[arg(long)]
-    pub to: String,
+    #[arg(long, required_unless_present = "via")]
+    pub to: Option<String>,
+    /// HOST:PORT of a relay where the receiver waits
+    #[arg(long, conflicts_with = "to")]
+    pub via: Option<String>,
+    /// With --via: the file with the secret that the receiver has too
+    #[arg(long, requires = "via")]
+    pub token_file: Option<PathBuf>,
     /// Our key pair; for ssh an OpenSSH or PEM private key will do too
     #[arg(long)]
     pub identity: PathBuf,
@@ -147,6 +162,24 @@ pub struct SendArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct RelayArgs {
+    /// HOST:PORT to listen on; port 0 takes a free one, told in the first line of the report
+    #[arg(long)]
+    pub listen: String,
+    /// Carry only for ends that have the token in this file too, instead of for everybody who can reach us
+    #[arg(long)]
+    pub token_file: Option<PathBuf>,
+    /// Connections at a time: a stream takes two, a receiver that waits takes 4; one address may have a quarter of them
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(8..=65536))]
+    pub max_connections: u32,
+    #[arg(long, value_enum, default_value = "text")]
+    pub report: ReportFormat,
+    /// End when stdin does
+    #[arg(long)]
+    pub die_with_stdin: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct DigestArgs {
     #[arg(long)]
     pub from: Disk,
@@ -176,6 +209,7 @@ impl Cli {
         match &self.command {
             Command::Receive(args) => args.report,
             Command::Send(args) => args.report,
+            Command::Relay(args) => args.report,
             _ => ReportFormat::Text,
         }
     }
@@ -190,6 +224,7 @@ impl Cli {
             // Over stdio the listener itself watches stdin.
             Command::Receive(args) => args.die_with_stdin && !args.stdio,
             Command::Send(args) => args.die_with_stdin,
+            Command::Relay(args) => args.die_with_stdin,
             _ => false,
         }
     }

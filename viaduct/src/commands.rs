@@ -1,14 +1,16 @@
 //! One function per command: opens what the command line names and calls the library.
 
-use crate::args::{DigestArgs, ForgetArgs, IdentityArgs, ReceiveArgs, SendArgs, secs};
+use crate::args::{DigestArgs, ForgetArgs, IdentityArgs, ReceiveArgs, RelayArgs, SendArgs, secs};
+
 use crate::report::Report;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use viaduct::blocks::Geometry;
 use viaduct::{
-    Connector, Digest, Error, Event, HostKey, Identity, Listener, LiveSource, ReceiveOptions, SendOptions,
-    Source, SshConnector, SshDestination, SshOptions, StdioListener, TlsConnector, TlsListener, journal_dir,
-    open_source, root_of,
+    Connector, Digest, Error, Event, HostKey, Identity, Listener, LiveSource, ReceiveOptions, Relay,
+    RelayOptions, SendOptions, Source, SshConnector, SshDestination, SshOptions, StdioListener, TlsConnector,
+    TlsListener, Token, journal_dir, open_source, root_of,
 };
 
 /// How long an older far end may take to notice that its connection is gone.
@@ -24,12 +26,7 @@ pub fn identity(args: &IdentityArgs) -> Result<(), Error> {
 }
 
 pub async fn receive(args: ReceiveArgs, report: &Report) -> Result<(), Error> {
-    let mut listener: Box<dyn Listener> = match (&args.listen, &args.identity, &args.peer) {
-        (Some(listen), Some(identity), Some(peer)) => {
-            Box::new(TlsListener::bind(listen, &Identity::load(identity)?, peer.parse()?).await?)
-        }
-        _ => Box::new(StdioListener::new()?),
-    };
+    let mut listener = listener(&args).await?;
     let options = ReceiveOptions {
         journal: args.journal,
         have: args.have,
@@ -44,6 +41,33 @@ pub async fn receive(args: ReceiveArgs, report: &Report) -> Result<(), Error> {
     let summary = viaduct::receive(&options, &mut *listener, &|event| report.event(event)).await?;
     report.event(Event::Finished(summary));
     Ok(())
+}
+
+async fn listener(args: &ReceiveArgs) -> Result<Box<dyn Listener>, Error> {
+    let (Some(identity), Some(peer)) = (&args.identity, &args.peer) else {
+        return Ok(Box::new(StdioListener::new()?));
+    };
+    let (identity, peer) = (Identity::load(identity)?, peer.parse()?);
+    Ok(match (&args.listen, &args.via) {
+        (Some(listen), _) => Box::new(TlsListener::bind(listen, &identity, peer).await?),
+        (None, Some(relay)) => {
+            let token = token(args.token_file.as_deref())?;
+            Box::new(TlsListener::via(relay, &identity, peer, token.as_ref()).await?)
+        }
+        (None, None) => Box::new(StdioListener::new()?),
+    })
+}
+
+fn token(path: Option<&Path>) -> Result<Option<Token>, Error> {
+    path.map(Token::load).transpose()
+}
+
+pub async fn relay(args: &RelayArgs, report: &Report) -> Result<(), Error> {
+    let options = RelayOptions {
+        token: token(args.token_file.as_deref())?,
+        connections: args.max_connections as usize,
+    };
+    Relay::bind(&args.listen, options).await?.run(&|event| report.event(event)).await
 }
 
 pub async fn send(args: SendArgs, report: &Report) -> Result<(), Error> {
@@ -68,30 +92,35 @@ pub async fn send(args: SendArgs, report: &Report) -> Result<(), Error> {
 }
 
 fn connector(args: &SendArgs) -> Result<Box<dyn Connector>, Error> {
-    match args.to.split_once("://") {
-        Some(("tls", address)) => {
-            let peer = args
-                .peer
-                .as_ref()
-                .ok_or_else(|| usage(&args.to, "it needs --peer", "name the receiver's fingerprint"))?;
-            let identity = Identity::load(&args.identity)?;
-            Ok(Box::new(TlsConnector::new(address.trim_end_matches('/'), &identity, peer.parse()?)?))
+    let receiver = |what: &str| {
+        let peer = args.peer.as_ref();
+        let peer = peer.ok_or_else(|| usage(what, "it needs --peer", "name the receiver's fingerprint"))?;
+        Ok::<_, Error>((Identity::load(&args.identity)?, peer.parse()?))
+    };
+    let to = match (&args.to, &args.via) {
+        (_, Some(relay)) => {
+            let (identity, peer) = receiver("--via")?;
+            let token = token(args.token_file.as_deref())?;
+            return Ok(Box::new(TlsConnector::via(relay, &identity, peer, token.as_ref())?));
         }
-        Some(("ssh", _)) => Ok(Box::new(SshConnector::new(ssh_options(args)?))),
-        _ => Err(usage(
-            &args.to,
-            "it is no destination",
-            "write tls://HOST:PORT or ssh://USER@HOST[:PORT]/PATH",
-        )),
+        (to, None) => to.as_deref().unwrap_or_default(),
+    };
+    match to.split_once("://") {
+        Some(("tls", address)) => {
+            let (identity, peer) = receiver(to)?;
+            Ok(Box::new(TlsConnector::new(address.trim_end_matches('/'), &identity, peer)?))
+        }
+        Some(("ssh", _)) => Ok(Box::new(SshConnector::new(ssh_options(args, to)?))),
+        _ => Err(usage(to, "it is no destination", "write tls://HOST:PORT or ssh://USER@HOST[:PORT]/PATH")),
     }
 }
 
-fn ssh_options(args: &SendArgs) -> Result<SshOptions, Error> {
-    let destination: SshDestination = args.to.parse()?;
+fn ssh_options(args: &SendArgs, whole: &str) -> Result<SshOptions, Error> {
+    let destination: SshDestination = whole.parse()?;
     let to = match &args.remote_to {
         Some(disk) => disk.to_string(),
         None if destination.path.len() > 1 => format!("file:{}", destination.path),
-        None => return Err(usage(&args.to, "it names no target", "add a path, or --remote-to")),
+        None => return Err(usage(whole, "it names no target", "add a path, or --remote-to")),
     };
     let host_key = match (&args.peer, &args.known_hosts) {
         (Some(peer), _) if peer.starts_with("SHA256:") => HostKey::Fingerprint(peer.clone()),
@@ -103,7 +132,7 @@ fn ssh_options(args: &SendArgs) -> Result<SshOptions, Error> {
             ));
         }
         (None, Some(path)) => HostKey::KnownHosts(path.clone()),
-        (None, None) => return Err(usage(&args.to, "it needs --peer", "or --known-hosts")),
+        (None, None) => return Err(usage(whole, "it needs --peer", "or --known-hosts")),
     };
     let mut receive_args = vec![format!("--to={to}")];
     receive_args.extend(args.remote_args.iter().cloned());

@@ -41,6 +41,12 @@ pub enum Error {
     #[error("no sender came within {secs} s")]
     NobodyCame { secs: u64 },
 
+    #[error("no receiver for us came to relay {relay} within {secs} s")]
+    NobodyWaits { relay: String, secs: u64 },
+
+    #[error("relay {relay} does not carry for us: {why}")]
+    Relay { relay: String, why: String },
+
     #[error("{whom} broke the protocol: {why}")]
     Protocol { whom: String, why: String },
 
@@ -137,6 +143,8 @@ impl Error {
             Error::Broken { .. } => "broken",
             Error::Silent { .. } => "silent",
             Error::NobodyCame { .. } => "nobody-came",
+            Error::NobodyWaits { .. } => "nobody-waits",
+            Error::Relay { .. } => "relay",
             Error::Protocol { .. } => "protocol",
             Error::Corrupted { .. } => "corrupted",
             Error::Io { .. } => "io",
@@ -164,6 +172,7 @@ impl Error {
             | Error::Broken { .. }
             | Error::Silent { .. }
             | Error::NobodyCame { .. }
+            | Error::NobodyWaits { .. }
             | Error::Corrupted { .. }
             | Error::CallerGone
             | Error::TakeoverFailed { .. }
@@ -175,7 +184,13 @@ impl Error {
 
     /// Whether a new session with the same other end may go on where this one broke.
     pub(crate) fn resumable(&self) -> bool {
-        matches!(self, Error::Broken { .. } | Error::Silent { .. } | Error::Unreachable { .. })
+        matches!(
+            self,
+            Error::Broken { .. }
+                | Error::Silent { .. }
+                | Error::Unreachable { .. }
+                | Error::NobodyWaits { .. }
+        )
     }
 
     /// What to do about it.
@@ -208,6 +223,13 @@ impl Error {
             }
             Error::NobodyCame { .. } => {
                 "start the sender, or give the receiver more time with --idle-secs".into()
+            }
+            Error::NobodyWaits { .. } => {
+                "start the receiver with --via, the same --token-file or none, and --peer naming each other"
+                    .into()
+            }
+            Error::Relay { .. } => {
+                "check the relay's address, and that it and both ends have the same --token-file".into()
             }
             Error::Protocol { .. } => "use the same version of viaduct at both ends".into(),
             Error::Corrupted { .. } => "try again; if it happens again, test the memory of both hosts".into(),

@@ -18,6 +18,7 @@ mod plan;
 mod private_dir;
 mod progress;
 mod receive;
+mod relay;
 mod root;
 mod send;
 mod table;
@@ -31,11 +32,13 @@ pub use error::{Error, Failure, Result};
 pub use live::{Area, LiveSource};
 pub use progress::{Event, Progress, Summary};
 pub use receive::{OpenTarget, ReceiveOptions, forget, journal_dir, receive, receive_to};
+pub use relay::{Relay, RelayOptions};
 pub use root::root_of;
 pub use send::{SendOptions, send, send_from};
 pub use transport::{
     Accepted, Connector, Fingerprint, HostKey, Identity, Io, Listener, MemoryConnector, MemoryListener,
-    SshConnector, SshDestination, SshOptions, StdioListener, Stream, TlsConnector, TlsListener, join, memory,
+    Rendezvous, SshConnector, SshDestination, SshOptions, StdioListener, Stream, TlsConnector, TlsListener,
+    Token, join, memory,
 };
 pub use tree::{Tree, tree};
 pub use wire::{Damage, HEADER_BYTES, Header, Kind, VERSION};

@@ -12,6 +12,7 @@ mod killed;
 mod lab;
 mod live;
 mod memory;
+mod relay;
 mod reuse;
 mod ssh;
 mod trees;
