@@ -2,6 +2,7 @@
 //! one test binary, since linking is what takes its time.
 
 mod carry;
+mod devices;
 mod ends;
 mod fencing;
 mod full;
