@@ -1,5 +1,9 @@
 //! The command line, and nothing else.
 
+mod copy;
+
+pub use copy::CopyArgs;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +34,8 @@ pub enum Command {
     Digest(DigestArgs),
     /// Read a tar stream on stdin, print a digest of the tree that does not depend on its order
     Tree,
+    /// Copy one disk in one process: into and out of pipes, other formats, and hosts that have no more than sshd and dd
+    Copy(CopyArgs),
     /// Forget what a receiver knows of its target, so that everything is sent again
     Forget(ForgetArgs),
 }
@@ -65,9 +71,15 @@ pub struct ReceiveArgs {
     /// Speak over stdin and stdout, as the far half of the ssh transport; JSON reports go to stderr
     #[arg(long, conflicts_with_all = ["listen", "identity", "peer"])]
     pub stdio: bool,
-    /// Where the disk goes: file:PATH, qcow2:PATH, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH
+    /// Where the disk goes: file:PATH, qcow2:PATH, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH; or - for
+    /// stdout: a pipe takes no block before those in front of it, so the disk is laid down first (see --spool), and not a
+    /// byte of it leaves before all of it is verified; reports go to stderr
     #[arg(long)]
     pub to: Disk,
+    /// With --to -: the directory where the disk is laid down; it takes as much room as the disk has data [default: $TMPDIR
+    /// or /var/tmp]
+    #[arg(long)]
+    pub spool: Option<PathBuf>,
     /// A disk at this site from which blocks may be copied instead of being sent: a base image, another disk of the same
     /// service, an earlier state; may be repeated
     #[arg(long)]
@@ -102,9 +114,17 @@ pub struct ReceiveArgs {
 
 #[derive(Debug, Args)]
 pub struct SendArgs {
-    /// The disk to read: file:PATH, qcow2:PATH, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH
+    /// The disk to read: file:PATH, qcow2:PATH, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH; or - for stdin:
+    /// with --size as it comes, otherwise laid down first (see --spool). A pipe has no holes and is read once: where the line
+    /// breaks, run both ends again, and what is durable at the target is not sent again
     #[arg(long)]
     pub from: Disk,
+    /// With --from -: how many bytes will come; more or less is an error
+    #[arg(long, value_parser = bytes)]
+    pub size: Option<u64>,
+    /// With --from - and no --size: the directory where the stream is laid down [default: $TMPDIR or /var/tmp]
+    #[arg(long, conflicts_with = "size")]
+    pub spool: Option<PathBuf>,
     /// tls://HOST:PORT of a receiver, or ssh://USER@HOST[:PORT]/PATH of a raw file or device to write
     #[arg(long, required_unless_present = "via")]
     pub to: Option<String>,
@@ -210,20 +230,27 @@ impl Cli {
             Command::Receive(args) => args.report,
             Command::Send(args) => args.report,
             Command::Relay(args) => args.report,
+            Command::Copy(args) => args.report,
             _ => ReportFormat::Text,
         }
     }
 
     /// Whether stdout belongs to the transfer.
     pub fn speaks_over_stdio(&self) -> bool {
-        matches!(&self.command, Command::Receive(args) if args.stdio)
+        match &self.command {
+            Command::Receive(args) => args.stdio || args.to == Disk::Stdio,
+            Command::Copy(args) => args.to == Disk::Stdio,
+            _ => false,
+        }
     }
 
     pub fn dies_with_stdin(&self) -> bool {
         match &self.command {
             // Over stdio the listener itself watches stdin.
             Command::Receive(args) => args.die_with_stdin && !args.stdio,
-            Command::Send(args) => args.die_with_stdin,
+            // A stdin that carries a disk ends when the disk does.
+            Command::Send(args) => args.die_with_stdin && args.from != Disk::Stdio,
+            Command::Copy(args) => args.die_with_stdin && args.from != Disk::Stdio,
             Command::Relay(args) => args.die_with_stdin,
             _ => false,
         }

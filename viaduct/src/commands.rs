@@ -1,16 +1,17 @@
 //! One function per command: opens what the command line names and calls the library.
 
-use crate::args::{DigestArgs, ForgetArgs, IdentityArgs, ReceiveArgs, RelayArgs, SendArgs, secs};
+use crate::args::{CopyArgs, DigestArgs, ForgetArgs, IdentityArgs, ReceiveArgs, RelayArgs, SendArgs, secs};
 
 use crate::report::Report;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use viaduct::blocks::Geometry;
 use viaduct::{
-    Connector, Digest, Error, Event, HostKey, Identity, Listener, LiveSource, ReceiveOptions, Relay,
-    RelayOptions, SendOptions, Source, SshConnector, SshDestination, SshOptions, StdioListener, TlsConnector,
-    TlsListener, Token, journal_dir, open_source, root_of,
+    Connector, CopyOptions, Digest, Disk, Error, Event, HostKey, Identity, Listener, LiveSource,
+    ReceiveOptions, Relay, RelayOptions, SendOptions, Source, Spool, SshConnector, SshDestination, SshLogin,
+    SshOptions, StdioListener, TlsConnector, TlsListener, Token, journal_dir, open_source, open_stdin,
+    root_of,
 };
 
 /// How long an older far end may take to notice that its connection is gone.
@@ -27,6 +28,8 @@ pub fn identity(args: &IdentityArgs) -> Result<(), Error> {
 
 pub async fn receive(args: ReceiveArgs, report: &Report) -> Result<(), Error> {
     let mut listener = listener(&args).await?;
+    let spool = (args.to == Disk::Stdio).then(|| Spool::new(args.spool.as_deref())).transpose()?;
+    let to = spool.as_ref().map_or(args.to, |spool| Disk::File(spool.disk()));
     let options = ReceiveOptions {
         journal: args.journal,
         have: args.have,
@@ -36,9 +39,13 @@ pub async fn receive(args: ReceiveArgs, report: &Report) -> Result<(), Error> {
         overcommit: args.overcommit,
         // A sender that lost its ssh connection comes again before the old far end has noticed.
         patience: if args.stdio { OLD_END } else { Duration::ZERO },
-        ..ReceiveOptions::new(args.to)
+        ..ReceiveOptions::new(to)
     };
     let summary = viaduct::receive(&options, &mut *listener, &|event| report.event(event)).await?;
+    if let Some(spool) = spool {
+        let poured = tokio::task::spawn_blocking(move || spool.pour()).await;
+        poured.unwrap_or(Err(Error::CallerGone))?;
+    }
     report.event(Event::Finished(summary));
     Ok(())
 }
@@ -86,7 +93,41 @@ pub async fn send(args: SendArgs, report: &Report) -> Result<(), Error> {
         whole: args.whole,
         ..SendOptions::new(args.from)
     };
-    let summary = viaduct::send(&options, &*connector, &|event| report.event(event)).await?;
+    let tell = |event| report.event(event);
+    let summary = match &options.from {
+        Disk::Stdio => {
+            let opened =
+                tokio::task::spawn_blocking(move || open_stdin(args.size, args.spool.as_deref())).await;
+            let source = opened.unwrap_or(Err(Error::CallerGone))?;
+            viaduct::send_from(source.into(), &options, &*connector, &tell).await?
+        }
+        _ => viaduct::send(&options, &*connector, &tell).await?,
+    };
+    report.event(Event::Finished(summary));
+    Ok(())
+}
+
+pub async fn copy(args: CopyArgs, report: &Report) -> Result<(), Error> {
+    let login = match args.identity {
+        Some(identity) => {
+            let host_key = host_key(args.peer.as_ref(), args.known_hosts.as_ref(), "--identity")?;
+            Some(SshLogin { identity, host_key })
+        }
+        None => None,
+    };
+    let options = CopyOptions {
+        login,
+        retry: secs(args.retry_secs),
+        journal: args.journal,
+        block_bytes: args.block_size.map(block_bytes).transpose()?,
+        whole: args.whole,
+        verify_target: args.verify_target,
+        overcommit: args.overcommit,
+        size: args.size,
+        spool: args.spool,
+        ..CopyOptions::new(args.from, args.to)
+    };
+    let summary = viaduct::copy(&options, &|event| report.event(event)).await?;
     report.event(Event::Finished(summary));
     Ok(())
 }
@@ -122,29 +163,30 @@ fn ssh_options(args: &SendArgs, whole: &str) -> Result<SshOptions, Error> {
         None if destination.path.len() > 1 => format!("file:{}", destination.path),
         None => return Err(usage(whole, "it names no target", "add a path, or --remote-to")),
     };
-    let host_key = match (&args.peer, &args.known_hosts) {
-        (Some(peer), _) if peer.starts_with("SHA256:") => HostKey::Fingerprint(peer.clone()),
-        (Some(peer), _) => {
-            return Err(usage(
-                peer,
-                "it is no fingerprint of a host key",
-                "take it from `ssh-keygen -lf`: SHA256:...",
-            ));
-        }
-        (None, Some(path)) => HostKey::KnownHosts(path.clone()),
-        (None, None) => return Err(usage(whole, "it needs --peer", "or --known-hosts")),
-    };
+    let host_key = host_key(args.peer.as_ref(), args.known_hosts.as_ref(), whole)?;
     let mut receive_args = vec![format!("--to={to}")];
     receive_args.extend(args.remote_args.iter().cloned());
     Ok(SshOptions {
         destination,
-        identity: args.identity.clone(),
-        host_key,
+        login: SshLogin { identity: args.identity.clone(), host_key },
         remote_viaduct: args.remote_viaduct.clone(),
         // This very binary, even if its file was replaced meanwhile.
         binary: "/proc/self/exe".into(),
         receive_args,
     })
+}
+
+fn host_key(peer: Option<&String>, known_hosts: Option<&PathBuf>, what: &str) -> Result<HostKey, Error> {
+    match (peer, known_hosts) {
+        (Some(peer), _) if peer.starts_with("SHA256:") => Ok(HostKey::Fingerprint(peer.clone())),
+        (Some(peer), _) => Err(usage(
+            peer,
+            "it is no fingerprint of a host key",
+            "take it from `ssh-keygen -lf`: SHA256:...",
+        )),
+        (None, Some(path)) => Ok(HostKey::KnownHosts(path.clone())),
+        (None, None) => Err(usage(what, "it needs --peer", "or --known-hosts")),
+    }
 }
 
 pub async fn digest(args: &DigestArgs) -> Result<(), Error> {

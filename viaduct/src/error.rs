@@ -86,6 +86,9 @@ pub enum Error {
     #[error("qemu-nbd could not serve {}: {why}", path.display())]
     QemuNbd { path: PathBuf, why: String },
 
+    #[error("the stream on stdin is not the disk that was announced: {why}")]
+    Stream { why: String },
+
     #[error("nbd server {whom}: {why}")]
     Nbd { whom: String, why: String },
 
@@ -158,6 +161,7 @@ impl Error {
             Error::TakeoverFailed { .. } => "takeover-failed",
             Error::Differs { .. } => "differs",
             Error::QemuNbd { .. } => "qemu-nbd",
+            Error::Stream { .. } => "stream",
             Error::Nbd { .. } => "nbd",
             Error::Tar { .. } => "tar",
             Error::CallerGone => "caller-gone",
@@ -263,6 +267,10 @@ impl Error {
             Error::Differs { .. } => "forget the journal and copy again; test the target's storage".into(),
             Error::QemuNbd { .. } => {
                 "check that the image is qcow2, that nobody has it open, and that qemu-utils is installed"
+                    .into()
+            }
+            Error::Stream { .. } => {
+                "give the right --size, or lay the stream down first: leave --size away, and --spool says where"
                     .into()
             }
             Error::Nbd { .. } => {

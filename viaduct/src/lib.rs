@@ -8,6 +8,7 @@
 
 pub mod blocks;
 mod buffers;
+mod copy;
 mod digest;
 mod ends;
 mod error;
@@ -26,8 +27,11 @@ mod transport;
 mod tree;
 mod wire;
 
+pub use copy::{CopyOptions, copy};
 pub use digest::{Digest, Root};
-pub use ends::{Announced, Disk, MemoryDisk, NbdAddress, Source, Target, open_source, open_target};
+pub use ends::{
+    Announced, Disk, MemoryDisk, NbdAddress, Source, Spool, Target, open_source, open_stdin, open_target,
+};
 pub use error::{Error, Failure, Result};
 pub use live::{Area, LiveSource};
 pub use progress::{Event, Progress, Summary};
@@ -37,8 +41,8 @@ pub use root::root_of;
 pub use send::{SendOptions, send, send_from};
 pub use transport::{
     Accepted, Connector, Fingerprint, HostKey, Identity, Io, Listener, MemoryConnector, MemoryListener,
-    Rendezvous, SshConnector, SshDestination, SshOptions, StdioListener, Stream, TlsConnector, TlsListener,
-    Token, join, memory,
+    Rendezvous, SshConnector, SshDestination, SshLogin, SshOptions, StdioListener, Stream, TlsConnector,
+    TlsListener, Token, join, memory,
 };
 pub use tree::{Tree, tree};
 pub use wire::{Damage, HEADER_BYTES, Header, Kind, VERSION};

@@ -126,3 +126,19 @@ pub const RELAY_BUFFER_BYTES: usize = 128 << 10;
 pub const RELAY_WAITING_MAX: usize = 64;
 /// The pauses of a receiver whose relay cannot be reached: from the first, doubling, to the last.
 pub const RELAY_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(4)];
+
+/// Sessions to a host without an agent at a time: an sshd takes ten of one address that are not logged in yet.
+pub const FAR_SESSIONS: usize = 6;
+/// How long such a host may say nothing while a command runs there: making much durable takes its time.
+pub const FAR_SILENT: Duration = Duration::from_secs(300);
+/// Small pieces of a disk there are read with all that is around them, and kept.
+pub const FAR_WINDOW_BYTES: u64 = 1 << 20;
+/// So many of these windows are kept.
+pub const FAR_WINDOWS: usize = 8;
+/// Blocks whose digests one command there tells.
+pub const FAR_SUMS: u64 = 32;
+
+/// Workers of a copy within one process.
+pub const COPIERS: usize = 4;
+/// What one of them reads and writes at a time.
+pub const COPY_BYTES: u64 = 4 << 20;

@@ -97,7 +97,8 @@ pub async fn send_from(
         Some(block_bytes) => Geometry::new(source.size(), block_bytes)?,
         None => Geometry::for_size(source.size())?,
     };
-    let (source, bytes_free) = if options.whole { (source, 0) } else { live(source, report).await? };
+    let (source, bytes_free) =
+        if options.whole || source.reads_once() { (source, 0) } else { live(source, report).await? };
     let counters = Arc::new(Counters::default());
     let outgoing = Arc::new(Outgoing {
         data_bytes: count_data(source.clone()).await?,
@@ -130,7 +131,7 @@ pub async fn send_from(
 }
 
 /// The same disk without its free space, and how much that spares.
-async fn live(
+pub(crate) async fn live(
     source: Arc<dyn Source>,
     report: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<(Arc<dyn Source>, u64)> {
@@ -158,7 +159,7 @@ struct Outgoing {
     counters: Arc<Counters>,
 }
 
-async fn count_data(source: Arc<dyn Source>) -> Result<u64> {
+pub(crate) async fn count_data(source: Arc<dyn Source>) -> Result<u64> {
     let (runtime, name) = (tokio::runtime::Handle::current(), source.name());
     let counting = tokio::task::spawn_blocking(move || runtime.block_on(data_bytes(&*source)));
     counting.await.map_err(|error| Error::io("examine", name, error.into()))?
@@ -174,6 +175,14 @@ async fn attempts(
     for _ in 0..ATTEMPTS_MAX {
         let before = outgoing.counters.done.load(Relaxed);
         let error = match session::run(outgoing, connector).await {
+            // What was read from a pipe is gone: only before that can another attempt help.
+            Err(error)
+                if error.resumable()
+                    && outgoing.source.reads_once()
+                    && outgoing.counters.read.load(Relaxed) > 0 =>
+            {
+                return Err(error);
+            }
             Err(error) if error.resumable() => error,
             outcome => return outcome,
         };

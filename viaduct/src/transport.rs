@@ -9,7 +9,8 @@ pub(crate) mod via;
 
 pub use identity::{Fingerprint, Identity};
 pub use memory::{MemoryConnector, MemoryListener, memory};
-pub use ssh::{HostKey, SshConnector, SshDestination, SshOptions};
+pub(crate) use ssh::Shell;
+pub use ssh::{HostKey, SshConnector, SshDestination, SshLogin, SshOptions};
 pub use stdio::{StdioListener, join};
 pub use tls::{TlsConnector, TlsListener};
 pub use via::{Rendezvous, Token};

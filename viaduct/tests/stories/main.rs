@@ -4,6 +4,7 @@
 mod carry;
 mod devices;
 mod ends;
+mod far;
 mod fencing;
 mod full;
 mod hostile;
@@ -16,4 +17,5 @@ mod memory;
 mod relay;
 mod reuse;
 mod ssh;
+mod streams;
 mod trees;

@@ -42,8 +42,8 @@ fn arrived(lab: &Lab) -> bool {
     same(&lab.path("source.raw"), &lab.path("target.raw"))
 }
 
-/// What stands between an end and the relay, and may tamper with what goes to the relay.
-fn between(relay: String, tamper: impl Fn(&mut [u8]) + Send + Sync + 'static) -> String {
+/// What stands between an end and the one it calls, and may tamper with what goes there, or cut the line: `false`.
+pub fn between(relay: String, tamper: impl Fn(&mut [u8]) -> bool + Send + Sync + 'static) -> String {
     let port = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = port.local_addr().unwrap().to_string();
     let tamper = Arc::new(tamper);
@@ -53,16 +53,18 @@ fn between(relay: String, tamper: impl Fn(&mut [u8]) + Send + Sync + 'static) ->
             let (near_too, far_too) = (near.try_clone().unwrap(), far.try_clone().unwrap());
             let tamper = tamper.clone();
             std::thread::spawn(move || carry(near, far, |bytes| tamper(bytes)));
-            std::thread::spawn(move || carry(far_too, near_too, |_| ()));
+            std::thread::spawn(move || carry(far_too, near_too, |_| true));
         }
     });
     address
 }
 
-fn carry(mut from: TcpStream, mut to: TcpStream, tamper: impl Fn(&mut [u8])) {
+fn carry(mut from: TcpStream, mut to: TcpStream, tamper: impl Fn(&mut [u8]) -> bool) {
     let mut buffer = vec![0; 64 << 10];
     while let Ok(read @ 1..) = from.read(&mut buffer) {
-        tamper(&mut buffer[..read]);
+        if !tamper(&mut buffer[..read]) {
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+        }
         if to.write_all(&buffer[..read]).is_err() {
             break;
         }
@@ -160,6 +162,7 @@ fn a_stranger_who_knows_the_place_still_lacks_the_key() {
     let told = std::sync::Mutex::new(told);
     let spied_on = between(address.clone(), move |bytes| {
         let _ = told.lock().unwrap().send(bytes.to_vec());
+        true
     });
     let receiver = receive(&lab, &spied_on, &[]);
     let mut call = place.recv_timeout(crate::lab::PATIENCE).unwrap();
@@ -210,6 +213,7 @@ fn bytes_that_are_changed_on_the_way_are_found_out_and_sent_again() {
         if before > 9 * MIB && !done.swap(true, Ordering::Relaxed) {
             bytes[0] ^= 1;
         }
+        true
     });
     let receiver = receive(&lab, &address, &[]);
     let mut sender = send(&lab, &tampering, &["--rate", "24M", "--retry-secs", "60"]);
@@ -231,7 +235,10 @@ fn what_goes_through_a_relay_cannot_be_read_there() {
     let address = relay.address();
     let seen = Arc::new(std::sync::Mutex::new(Vec::new()));
     let copy = seen.clone();
-    let spying = between(address.clone(), move |bytes| copy.lock().unwrap().extend_from_slice(bytes));
+    let spying = between(address.clone(), move |bytes| {
+        copy.lock().unwrap().extend_from_slice(bytes);
+        true
+    });
     let receiver = receive(&lab, &address, &[]);
     send(&lab, &spying, &["--streams", "1"]).success();
     receiver.success();
