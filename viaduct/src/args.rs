@@ -7,7 +7,7 @@ pub use copy::CopyArgs;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
-use viaduct::{Disk, Error};
+use viaduct::{Disk, Error, Finish};
 
 /// Carries one disk from here to there: verified, resumable, encrypted.
 #[derive(Debug, Parser)]
@@ -80,6 +80,10 @@ pub struct ReceiveArgs {
     /// or /var/tmp]
     #[arg(long)]
     pub spool: Option<PathBuf>,
+    /// Make an image of the received disk with qemu-img, and compare it with the disk: vmdk:PATH (streamOptimized),
+    /// vhd:PATH (dynamic) or vhd-fixed:PATH; may be repeated
+    #[arg(long)]
+    pub finish: Vec<Finish>,
     /// A disk at this site from which blocks may be copied instead of being sent: a base image, another disk of the same
     /// service, an earlier state; may be repeated
     #[arg(long)]

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use viaduct::blocks::Geometry;
 use viaduct::{
-    Connector, CopyOptions, Digest, Disk, Error, Event, HostKey, Identity, Listener, LiveSource,
+    Connector, CopyOptions, Digest, Disk, Error, Event, Finish, HostKey, Identity, Listener, LiveSource,
     ReceiveOptions, Relay, RelayOptions, SendOptions, Source, Spool, SshConnector, SshDestination, SshLogin,
     SshOptions, StdioListener, TlsConnector, TlsListener, Token, journal_dir, open_source, open_stdin,
     root_of,
@@ -28,8 +28,12 @@ pub fn identity(args: &IdentityArgs) -> Result<(), Error> {
 
 pub async fn receive(args: ReceiveArgs, report: &Report) -> Result<(), Error> {
     let mut listener = listener(&args).await?;
+    for finish in &args.finish {
+        finish.check(&args.to).await?;
+    }
     let spool = (args.to == Disk::Stdio).then(|| Spool::new(args.spool.as_deref())).transpose()?;
     let to = spool.as_ref().map_or(args.to, |spool| Disk::File(spool.disk()));
+    let finish = args.finish;
     let options = ReceiveOptions {
         journal: args.journal,
         have: args.have,
@@ -46,6 +50,7 @@ pub async fn receive(args: ReceiveArgs, report: &Report) -> Result<(), Error> {
         let poured = tokio::task::spawn_blocking(move || spool.pour()).await;
         poured.unwrap_or(Err(Error::CallerGone))?;
     }
+    finish_all(&finish, &options.to, report).await?;
     report.event(Event::Finished(summary));
     Ok(())
 }
@@ -108,6 +113,9 @@ pub async fn send(args: SendArgs, report: &Report) -> Result<(), Error> {
 }
 
 pub async fn copy(args: CopyArgs, report: &Report) -> Result<(), Error> {
+    for finish in &args.finish {
+        finish.check(&args.to).await?;
+    }
     let login = match args.identity {
         Some(identity) => {
             let host_key = host_key(args.peer.as_ref(), args.known_hosts.as_ref(), "--identity")?;
@@ -128,7 +136,15 @@ pub async fn copy(args: CopyArgs, report: &Report) -> Result<(), Error> {
         ..CopyOptions::new(args.from, args.to)
     };
     let summary = viaduct::copy(&options, &|event| report.event(event)).await?;
+    finish_all(&args.finish, &options.to, report).await?;
     report.event(Event::Finished(summary));
+    Ok(())
+}
+
+async fn finish_all(all: &[Finish], disk: &Disk, report: &Report) -> Result<(), Error> {
+    for finish in all {
+        report.event(finish.run(disk).await?);
+    }
     Ok(())
 }
 

@@ -86,6 +86,9 @@ pub enum Error {
     #[error("qemu-nbd could not serve {}: {why}", path.display())]
     QemuNbd { path: PathBuf, why: String },
 
+    #[error("qemu-img could not make {}: {why}", path.display())]
+    QemuImg { path: PathBuf, why: String },
+
     #[error("the stream on stdin is not the disk that was announced: {why}")]
     Stream { why: String },
 
@@ -161,6 +164,7 @@ impl Error {
             Error::TakeoverFailed { .. } => "takeover-failed",
             Error::Differs { .. } => "differs",
             Error::QemuNbd { .. } => "qemu-nbd",
+            Error::QemuImg { .. } => "qemu-img",
             Error::Stream { .. } => "stream",
             Error::Nbd { .. } => "nbd",
             Error::Tar { .. } => "tar",
@@ -267,6 +271,10 @@ impl Error {
             Error::Differs { .. } => "forget the journal and copy again; test the target's storage".into(),
             Error::QemuNbd { .. } => {
                 "check that the image is qcow2, that nobody has it open, and that qemu-utils is installed"
+                    .into()
+            }
+            Error::QemuImg { .. } => {
+                "see that qemu-img is there (package qemu-utils, on Fedora qemu-img), then finish again: the disk is kept"
                     .into()
             }
             Error::Stream { .. } => {

@@ -12,6 +12,7 @@ mod copy;
 mod digest;
 mod ends;
 mod error;
+mod finish;
 pub mod limits;
 mod live;
 mod nbd;
@@ -33,6 +34,7 @@ pub use ends::{
     Announced, Disk, MemoryDisk, NbdAddress, Source, Spool, Target, open_source, open_stdin, open_target,
 };
 pub use error::{Error, Failure, Result};
+pub use finish::Finish;
 pub use live::{Area, LiveSource};
 pub use progress::{Event, Progress, Summary};
 pub use receive::{OpenTarget, ReceiveOptions, forget, journal_dir, receive, receive_to};

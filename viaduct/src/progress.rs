@@ -38,6 +38,12 @@ pub enum Event {
         bytes_checked: u64,
         bytes_holes: u64,
     },
+    /// An image was made of the disk, and compared with it.
+    Converted {
+        path: String,
+        format: String,
+        bytes: u64,
+    },
     Finished(Summary),
 }
 

@@ -67,6 +67,9 @@ impl Report {
                 size(*bytes_checked),
                 size(*bytes_holes)
             ),
+            Event::Converted { path, format, bytes } => {
+                eprintln!("made {path}: {format}, {}, compared with the disk", size(*bytes));
+            }
             Event::Progress(_) => {}
         }
     }

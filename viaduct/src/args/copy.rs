@@ -3,7 +3,7 @@
 use super::{ReportFormat, bytes};
 use clap::Args;
 use std::path::PathBuf;
-use viaduct::Disk;
+use viaduct::{Disk, Finish};
 
 #[derive(Debug, Args)]
 pub struct CopyArgs {
@@ -33,6 +33,10 @@ pub struct CopyArgs {
     /// With --from - and no --size: the directory where the stream is laid down [default: $TMPDIR or /var/tmp]
     #[arg(long, conflicts_with = "size")]
     pub spool: Option<PathBuf>,
+    /// Make an image of the copy with qemu-img, and compare it with the copy: vmdk:PATH (streamOptimized), vhd:PATH (dynamic)
+    /// or vhd-fixed:PATH; may be repeated
+    #[arg(long)]
+    pub finish: Vec<Finish>,
     /// Directory for what is known of the target [default: beside the target, PATH.viaduct]
     #[arg(long)]
     pub journal: Option<PathBuf>,

@@ -6,6 +6,7 @@ mod devices;
 mod ends;
 mod far;
 mod fencing;
+mod finish;
 mod full;
 mod hostile;
 mod images;
