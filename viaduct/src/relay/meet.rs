@@ -17,6 +17,9 @@ pub struct Guest {
     pub seat: Seat,
 }
 
+/// Who waits, by number, and how the partner is handed over.
+type Ticket = (u64, oneshot::Sender<Guest>);
+
 /// Those who wait, by place and role, the latest last.
 #[derive(Debug, Default)]
 pub struct Meeting {
@@ -26,7 +29,7 @@ pub struct Meeting {
 #[derive(Debug, Default)]
 struct Waiting {
     tickets: u64,
-    by_place: HashMap<(Place, Role), Vec<(u64, oneshot::Sender<Guest>)>>,
+    by_place: HashMap<(Place, Role), Vec<Ticket>>,
 }
 
 /// What became of one who arrived.

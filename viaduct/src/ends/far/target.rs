@@ -64,7 +64,9 @@ impl FarTarget {
         let command = self.sum.as_ref()?;
         let unit = geometry.block_bytes().into();
         // Where the target goes on behind the disk's end, dd would too.
-        let cut = blocks.end == geometry.blocks() && self.end > geometry.size() && geometry.size() % unit > 0;
+        let cut = blocks.end == geometry.blocks()
+            && self.end > geometry.size()
+            && !geometry.size().is_multiple_of(unit);
         let whole = blocks.start..if cut { blocks.end - 1 } else { blocks.end };
         Some(self.far.sums(command, unit, whole.clone()).and_then(|mut sums| {
             if cut {
