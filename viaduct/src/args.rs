@@ -1,9 +1,13 @@
 //! The command line, and nothing else.
 
+mod copy;
+
+pub use copy::CopyArgs;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
 use std::time::Duration;
-use viaduct::{Disk, Error};
+use viaduct::{Disk, Error, Finish};
 
 /// Carries one disk from here to there: verified, resumable, encrypted.
 #[derive(Debug, Parser)]
@@ -21,6 +25,8 @@ pub enum Command {
     Receive(ReceiveArgs),
     /// Send one disk
     Send(SendArgs),
+    /// Carry between two ends that cannot reach each other but both reach this host; it can read nothing of what it carries
+    Relay(RelayArgs),
     /// Carry stdin and stdout to a receiver's socket (the further streams of the ssh transport)
     #[command(hide = true)]
     Join { socket: PathBuf },
@@ -28,6 +34,8 @@ pub enum Command {
     Digest(DigestArgs),
     /// Read a tar stream on stdin, print a digest of the tree that does not depend on its order
     Tree,
+    /// Copy one disk in one process: into and out of pipes, other formats, and hosts that have no more than sshd and dd
+    Copy(CopyArgs),
     /// Forget what a receiver knows of its target, so that everything is sent again
     Forget(ForgetArgs),
 }
@@ -51,14 +59,31 @@ pub struct IdentityArgs {
 #[derive(Debug, Args)]
 pub struct ReceiveArgs {
     /// HOST:PORT to listen on; port 0 takes a free one, told in the first line of the report
-    #[arg(long, required_unless_present = "stdio")]
+    #[arg(long, required_unless_present_any = ["stdio", "via"])]
     pub listen: Option<String>,
+    /// HOST:PORT of a relay to wait at for the sender, where it cannot call us
+    #[arg(long, conflicts_with_all = ["listen", "stdio"])]
+    pub via: Option<String>,
+    /// With --via: a file with a secret that the sender has too. Two transfers between the same two identities at one relay
+    /// need two of them; a relay with a token wants it
+    #[arg(long, requires = "via")]
+    pub token_file: Option<PathBuf>,
     /// Speak over stdin and stdout, as the far half of the ssh transport; JSON reports go to stderr
     #[arg(long, conflicts_with_all = ["listen", "identity", "peer"])]
     pub stdio: bool,
-    /// Where the disk goes: file:PATH, qcow2:PATH, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH
+    /// Where the disk goes: file:PATH, qcow2:PATH, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH; or - for
+    /// stdout: a pipe takes no block before those in front of it, so the disk is laid down first (see --spool), and not a
+    /// byte of it leaves before all of it is verified; reports go to stderr
     #[arg(long)]
     pub to: Disk,
+    /// With --to -: the directory where the disk is laid down; it takes as much room as the disk has data [default: $TMPDIR
+    /// or /var/tmp]
+    #[arg(long)]
+    pub spool: Option<PathBuf>,
+    /// Make an image of the received disk with qemu-img, and compare it with the disk: vmdk:PATH (streamOptimized),
+    /// vhd:PATH (dynamic) or vhd-fixed:PATH; may be repeated
+    #[arg(long)]
+    pub finish: Vec<Finish>,
     /// A disk at this site from which blocks may be copied instead of being sent: a base image, another disk of the same
     /// service, an earlier state; may be repeated
     #[arg(long)]
@@ -93,12 +118,26 @@ pub struct ReceiveArgs {
 
 #[derive(Debug, Args)]
 pub struct SendArgs {
-    /// The disk to read: file:PATH, qcow2:PATH, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH
+    /// The disk to read: file:PATH, qcow2:PATH, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH; or - for stdin:
+    /// with --size as it comes, otherwise laid down first (see --spool). A pipe has no holes and is read once: where the line
+    /// breaks, run both ends again, and what is durable at the target is not sent again
     #[arg(long)]
     pub from: Disk,
+    /// With --from -: how many bytes will come; more or less is an error
+    #[arg(long, value_parser = bytes)]
+    pub size: Option<u64>,
+    /// With --from - and no --size: the directory where the stream is laid down [default: $TMPDIR or /var/tmp]
+    #[arg(long, conflicts_with = "size")]
+    pub spool: Option<PathBuf>,
     /// tls://HOST:PORT of a receiver, or ssh://USER@HOST[:PORT]/PATH of a raw file or device to write
-    #[arg(long)]
-    pub to: String,
+    #[arg(long, required_unless_present = "via")]
+    pub to: Option<String>,
+    /// HOST:PORT of a relay where the receiver waits
+    #[arg(long, conflicts_with = "to")]
+    pub via: Option<String>,
+    /// With --via: the file with the secret that the receiver has too
+    #[arg(long, requires = "via")]
+    pub token_file: Option<PathBuf>,
     /// Our key pair; for ssh an OpenSSH or PEM private key will do too
     #[arg(long)]
     pub identity: PathBuf,
@@ -147,6 +186,24 @@ pub struct SendArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct RelayArgs {
+    /// HOST:PORT to listen on; port 0 takes a free one, told in the first line of the report
+    #[arg(long)]
+    pub listen: String,
+    /// Carry only for ends that have the token in this file too, instead of for everybody who can reach us
+    #[arg(long)]
+    pub token_file: Option<PathBuf>,
+    /// Connections at a time: a stream takes two, a receiver that waits takes 4; one address may have a quarter of them
+    #[arg(long, default_value_t = 512, value_parser = clap::value_parser!(u32).range(8..=65536))]
+    pub max_connections: u32,
+    #[arg(long, value_enum, default_value = "text")]
+    pub report: ReportFormat,
+    /// End when stdin does
+    #[arg(long)]
+    pub die_with_stdin: bool,
+}
+
+#[derive(Debug, Args)]
 pub struct DigestArgs {
     #[arg(long)]
     pub from: Disk,
@@ -176,20 +233,29 @@ impl Cli {
         match &self.command {
             Command::Receive(args) => args.report,
             Command::Send(args) => args.report,
+            Command::Relay(args) => args.report,
+            Command::Copy(args) => args.report,
             _ => ReportFormat::Text,
         }
     }
 
     /// Whether stdout belongs to the transfer.
     pub fn speaks_over_stdio(&self) -> bool {
-        matches!(&self.command, Command::Receive(args) if args.stdio)
+        match &self.command {
+            Command::Receive(args) => args.stdio || args.to == Disk::Stdio,
+            Command::Copy(args) => args.to == Disk::Stdio,
+            _ => false,
+        }
     }
 
     pub fn dies_with_stdin(&self) -> bool {
         match &self.command {
             // Over stdio the listener itself watches stdin.
             Command::Receive(args) => args.die_with_stdin && !args.stdio,
-            Command::Send(args) => args.die_with_stdin,
+            // A stdin that carries a disk ends when the disk does.
+            Command::Send(args) => args.die_with_stdin && args.from != Disk::Stdio,
+            Command::Copy(args) => args.die_with_stdin && args.from != Disk::Stdio,
+            Command::Relay(args) => args.die_with_stdin,
             _ => false,
         }
     }

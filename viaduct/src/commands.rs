@@ -1,14 +1,17 @@
 //! One function per command: opens what the command line names and calls the library.
 
-use crate::args::{DigestArgs, ForgetArgs, IdentityArgs, ReceiveArgs, SendArgs, secs};
+use crate::args::{CopyArgs, DigestArgs, ForgetArgs, IdentityArgs, ReceiveArgs, RelayArgs, SendArgs, secs};
+
 use crate::report::Report;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 use viaduct::blocks::Geometry;
 use viaduct::{
-    Connector, Digest, Error, Event, HostKey, Identity, Listener, LiveSource, ReceiveOptions, SendOptions,
-    Source, SshConnector, SshDestination, SshOptions, StdioListener, TlsConnector, TlsListener, journal_dir,
-    open_source, root_of,
+    Connector, CopyOptions, Digest, Disk, Error, Event, Finish, HostKey, Identity, Listener, LiveSource,
+    ReceiveOptions, Relay, RelayOptions, SendOptions, Source, Spool, SshConnector, SshDestination, SshLogin,
+    SshOptions, StdioListener, TlsConnector, TlsListener, Token, journal_dir, open_source, open_stdin,
+    root_of,
 };
 
 /// How long an older far end may take to notice that its connection is gone.
@@ -24,12 +27,13 @@ pub fn identity(args: &IdentityArgs) -> Result<(), Error> {
 }
 
 pub async fn receive(args: ReceiveArgs, report: &Report) -> Result<(), Error> {
-    let mut listener: Box<dyn Listener> = match (&args.listen, &args.identity, &args.peer) {
-        (Some(listen), Some(identity), Some(peer)) => {
-            Box::new(TlsListener::bind(listen, &Identity::load(identity)?, peer.parse()?).await?)
-        }
-        _ => Box::new(StdioListener::new()?),
-    };
+    let mut listener = listener(&args).await?;
+    for finish in &args.finish {
+        finish.check(&args.to).await?;
+    }
+    let spool = (args.to == Disk::Stdio).then(|| Spool::new(args.spool.as_deref())).transpose()?;
+    let to = spool.as_ref().map_or(args.to, |spool| Disk::File(spool.disk()));
+    let finish = args.finish;
     let options = ReceiveOptions {
         journal: args.journal,
         have: args.have,
@@ -39,11 +43,43 @@ pub async fn receive(args: ReceiveArgs, report: &Report) -> Result<(), Error> {
         overcommit: args.overcommit,
         // A sender that lost its ssh connection comes again before the old far end has noticed.
         patience: if args.stdio { OLD_END } else { Duration::ZERO },
-        ..ReceiveOptions::new(args.to)
+        ..ReceiveOptions::new(to)
     };
     let summary = viaduct::receive(&options, &mut *listener, &|event| report.event(event)).await?;
+    if let Some(spool) = spool {
+        let poured = tokio::task::spawn_blocking(move || spool.pour()).await;
+        poured.unwrap_or(Err(Error::CallerGone))?;
+    }
+    finish_all(&finish, &options.to, report).await?;
     report.event(Event::Finished(summary));
     Ok(())
+}
+
+async fn listener(args: &ReceiveArgs) -> Result<Box<dyn Listener>, Error> {
+    let (Some(identity), Some(peer)) = (&args.identity, &args.peer) else {
+        return Ok(Box::new(StdioListener::new()?));
+    };
+    let (identity, peer) = (Identity::load(identity)?, peer.parse()?);
+    Ok(match (&args.listen, &args.via) {
+        (Some(listen), _) => Box::new(TlsListener::bind(listen, &identity, peer).await?),
+        (None, Some(relay)) => {
+            let token = token(args.token_file.as_deref())?;
+            Box::new(TlsListener::via(relay, &identity, peer, token.as_ref()).await?)
+        }
+        (None, None) => Box::new(StdioListener::new()?),
+    })
+}
+
+fn token(path: Option<&Path>) -> Result<Option<Token>, Error> {
+    path.map(Token::load).transpose()
+}
+
+pub async fn relay(args: &RelayArgs, report: &Report) -> Result<(), Error> {
+    let options = RelayOptions {
+        token: token(args.token_file.as_deref())?,
+        connections: args.max_connections as usize,
+    };
+    Relay::bind(&args.listen, options).await?.run(&|event| report.event(event)).await
 }
 
 pub async fn send(args: SendArgs, report: &Report) -> Result<(), Error> {
@@ -62,60 +98,111 @@ pub async fn send(args: SendArgs, report: &Report) -> Result<(), Error> {
         whole: args.whole,
         ..SendOptions::new(args.from)
     };
-    let summary = viaduct::send(&options, &*connector, &|event| report.event(event)).await?;
+    let tell = |event| report.event(event);
+    let summary = match &options.from {
+        Disk::Stdio => {
+            let opened =
+                tokio::task::spawn_blocking(move || open_stdin(args.size, args.spool.as_deref())).await;
+            let source = opened.unwrap_or(Err(Error::CallerGone))?;
+            viaduct::send_from(source.into(), &options, &*connector, &tell).await?
+        }
+        _ => viaduct::send(&options, &*connector, &tell).await?,
+    };
     report.event(Event::Finished(summary));
     Ok(())
 }
 
-fn connector(args: &SendArgs) -> Result<Box<dyn Connector>, Error> {
-    match args.to.split_once("://") {
-        Some(("tls", address)) => {
-            let peer = args
-                .peer
-                .as_ref()
-                .ok_or_else(|| usage(&args.to, "it needs --peer", "name the receiver's fingerprint"))?;
-            let identity = Identity::load(&args.identity)?;
-            Ok(Box::new(TlsConnector::new(address.trim_end_matches('/'), &identity, peer.parse()?)?))
+pub async fn copy(args: CopyArgs, report: &Report) -> Result<(), Error> {
+    for finish in &args.finish {
+        finish.check(&args.to).await?;
+    }
+    let login = match args.identity {
+        Some(identity) => {
+            let host_key = host_key(args.peer.as_ref(), args.known_hosts.as_ref(), "--identity")?;
+            Some(SshLogin { identity, host_key })
         }
-        Some(("ssh", _)) => Ok(Box::new(SshConnector::new(ssh_options(args)?))),
-        _ => Err(usage(
-            &args.to,
-            "it is no destination",
-            "write tls://HOST:PORT or ssh://USER@HOST[:PORT]/PATH",
-        )),
+        None => None,
+    };
+    let options = CopyOptions {
+        login,
+        retry: secs(args.retry_secs),
+        journal: args.journal,
+        block_bytes: args.block_size.map(block_bytes).transpose()?,
+        whole: args.whole,
+        verify_target: args.verify_target,
+        overcommit: args.overcommit,
+        size: args.size,
+        spool: args.spool,
+        ..CopyOptions::new(args.from, args.to)
+    };
+    let summary = viaduct::copy(&options, &|event| report.event(event)).await?;
+    finish_all(&args.finish, &options.to, report).await?;
+    report.event(Event::Finished(summary));
+    Ok(())
+}
+
+async fn finish_all(all: &[Finish], disk: &Disk, report: &Report) -> Result<(), Error> {
+    for finish in all {
+        report.event(finish.run(disk).await?);
+    }
+    Ok(())
+}
+
+fn connector(args: &SendArgs) -> Result<Box<dyn Connector>, Error> {
+    let receiver = |what: &str| {
+        let peer = args.peer.as_ref();
+        let peer = peer.ok_or_else(|| usage(what, "it needs --peer", "name the receiver's fingerprint"))?;
+        Ok::<_, Error>((Identity::load(&args.identity)?, peer.parse()?))
+    };
+    let to = match (&args.to, &args.via) {
+        (_, Some(relay)) => {
+            let (identity, peer) = receiver("--via")?;
+            let token = token(args.token_file.as_deref())?;
+            return Ok(Box::new(TlsConnector::via(relay, &identity, peer, token.as_ref())?));
+        }
+        (to, None) => to.as_deref().unwrap_or_default(),
+    };
+    match to.split_once("://") {
+        Some(("tls", address)) => {
+            let (identity, peer) = receiver(to)?;
+            Ok(Box::new(TlsConnector::new(address.trim_end_matches('/'), &identity, peer)?))
+        }
+        Some(("ssh", _)) => Ok(Box::new(SshConnector::new(ssh_options(args, to)?))),
+        _ => Err(usage(to, "it is no destination", "write tls://HOST:PORT or ssh://USER@HOST[:PORT]/PATH")),
     }
 }
 
-fn ssh_options(args: &SendArgs) -> Result<SshOptions, Error> {
-    let destination: SshDestination = args.to.parse()?;
+fn ssh_options(args: &SendArgs, whole: &str) -> Result<SshOptions, Error> {
+    let destination: SshDestination = whole.parse()?;
     let to = match &args.remote_to {
         Some(disk) => disk.to_string(),
         None if destination.path.len() > 1 => format!("file:{}", destination.path),
-        None => return Err(usage(&args.to, "it names no target", "add a path, or --remote-to")),
+        None => return Err(usage(whole, "it names no target", "add a path, or --remote-to")),
     };
-    let host_key = match (&args.peer, &args.known_hosts) {
-        (Some(peer), _) if peer.starts_with("SHA256:") => HostKey::Fingerprint(peer.clone()),
-        (Some(peer), _) => {
-            return Err(usage(
-                peer,
-                "it is no fingerprint of a host key",
-                "take it from `ssh-keygen -lf`: SHA256:...",
-            ));
-        }
-        (None, Some(path)) => HostKey::KnownHosts(path.clone()),
-        (None, None) => return Err(usage(&args.to, "it needs --peer", "or --known-hosts")),
-    };
+    let host_key = host_key(args.peer.as_ref(), args.known_hosts.as_ref(), whole)?;
     let mut receive_args = vec![format!("--to={to}")];
     receive_args.extend(args.remote_args.iter().cloned());
     Ok(SshOptions {
         destination,
-        identity: args.identity.clone(),
-        host_key,
+        login: SshLogin { identity: args.identity.clone(), host_key },
         remote_viaduct: args.remote_viaduct.clone(),
         // This very binary, even if its file was replaced meanwhile.
         binary: "/proc/self/exe".into(),
         receive_args,
     })
+}
+
+fn host_key(peer: Option<&String>, known_hosts: Option<&PathBuf>, what: &str) -> Result<HostKey, Error> {
+    match (peer, known_hosts) {
+        (Some(peer), _) if peer.starts_with("SHA256:") => Ok(HostKey::Fingerprint(peer.clone())),
+        (Some(peer), _) => Err(usage(
+            peer,
+            "it is no fingerprint of a host key",
+            "take it from `ssh-keygen -lf`: SHA256:...",
+        )),
+        (None, Some(path)) => Ok(HostKey::KnownHosts(path.clone())),
+        (None, None) => Err(usage(what, "it needs --peer", "or --known-hosts")),
+    }
 }
 
 pub async fn digest(args: &DigestArgs) -> Result<(), Error> {

@@ -1,13 +1,18 @@
 //! The two ends of a transfer: where a disk is read and where it is written. Owns the contracts and the conformance
 //! suite that every end passes; opens an end by its URI.
 
+mod far;
 mod file;
 mod memory;
 mod nbd;
 mod qcow2;
+mod stream;
 mod uri;
 
+pub(crate) use far::{FarLogin, FarSource, FarTarget, ZeroSums, sha256};
 pub use memory::MemoryDisk;
+pub(crate) use stream::raw_stdout;
+pub use stream::{Spool, open_stdin};
 pub use uri::{Disk, NbdAddress};
 pub(crate) use uri::{split_port, unescape};
 
@@ -52,6 +57,11 @@ pub trait Source: Send + Sync + Debug {
 
     /// An error if the disk is known to have been written to since it was opened.
     async fn check_unchanged(&self) -> Result<()>;
+
+    /// Whether every byte can be read once only, and only in the order of the disk: readers wait for those before them.
+    fn reads_once(&self) -> bool {
+        false
+    }
 
     /// Whether somebody else was seen to have the disk mounted or open for writing, so that its file systems' maps of
     /// free space cannot be believed.
@@ -102,7 +112,16 @@ pub async fn open_source(disk: &Disk) -> Result<Box<dyn Source>> {
         Disk::File(path) => Box::new(file::FileSource::open(path)?),
         Disk::Nbd(address) => Box::new(nbd::NbdSource::connect(address).await?),
         Disk::Qcow2(path) => Box::new(qcow2::Qcow2Source::open(path).await?),
+        Disk::Far(_) | Disk::Stdio => return Err(elsewhere(disk)),
     })
+}
+
+fn elsewhere(disk: &Disk) -> Error {
+    let (why, remedy) = match disk {
+        Disk::Stdio => ("a pipe cannot be used here", "name a file, or use `viaduct copy`"),
+        _ => ("a host without a viaduct is reached by a copy only", "use `viaduct copy`"),
+    };
+    Error::usage(format!("`{disk}`"), why, remedy)
 }
 
 /// Opens a disk that counts its changes in a bitmap.
@@ -134,5 +153,6 @@ pub async fn open_target(disk: &Disk, announced: Announced) -> Result<Box<dyn Ta
         Disk::File(path) => Box::new(file::FileTarget::open(path, announced)?),
         Disk::Nbd(address) => Box::new(nbd::NbdTarget::connect(address, announced).await?),
         Disk::Qcow2(path) => Box::new(qcow2::Qcow2Target::open(path, announced).await?),
+        Disk::Far(_) | Disk::Stdio => return Err(elsewhere(disk)),
     })
 }

@@ -41,6 +41,12 @@ pub enum Error {
     #[error("no sender came within {secs} s")]
     NobodyCame { secs: u64 },
 
+    #[error("no receiver for us came to relay {relay} within {secs} s")]
+    NobodyWaits { relay: String, secs: u64 },
+
+    #[error("relay {relay} does not carry for us: {why}")]
+    Relay { relay: String, why: String },
+
     #[error("{whom} broke the protocol: {why}")]
     Protocol { whom: String, why: String },
 
@@ -79,6 +85,12 @@ pub enum Error {
 
     #[error("qemu-nbd could not serve {}: {why}", path.display())]
     QemuNbd { path: PathBuf, why: String },
+
+    #[error("qemu-img could not make {}: {why}", path.display())]
+    QemuImg { path: PathBuf, why: String },
+
+    #[error("the stream on stdin is not the disk that was announced: {why}")]
+    Stream { why: String },
 
     #[error("nbd server {whom}: {why}")]
     Nbd { whom: String, why: String },
@@ -137,6 +149,8 @@ impl Error {
             Error::Broken { .. } => "broken",
             Error::Silent { .. } => "silent",
             Error::NobodyCame { .. } => "nobody-came",
+            Error::NobodyWaits { .. } => "nobody-waits",
+            Error::Relay { .. } => "relay",
             Error::Protocol { .. } => "protocol",
             Error::Corrupted { .. } => "corrupted",
             Error::Io { .. } => "io",
@@ -150,6 +164,8 @@ impl Error {
             Error::TakeoverFailed { .. } => "takeover-failed",
             Error::Differs { .. } => "differs",
             Error::QemuNbd { .. } => "qemu-nbd",
+            Error::QemuImg { .. } => "qemu-img",
+            Error::Stream { .. } => "stream",
             Error::Nbd { .. } => "nbd",
             Error::Tar { .. } => "tar",
             Error::CallerGone => "caller-gone",
@@ -164,6 +180,7 @@ impl Error {
             | Error::Broken { .. }
             | Error::Silent { .. }
             | Error::NobodyCame { .. }
+            | Error::NobodyWaits { .. }
             | Error::Corrupted { .. }
             | Error::CallerGone
             | Error::TakeoverFailed { .. }
@@ -175,7 +192,13 @@ impl Error {
 
     /// Whether a new session with the same other end may go on where this one broke.
     pub(crate) fn resumable(&self) -> bool {
-        matches!(self, Error::Broken { .. } | Error::Silent { .. } | Error::Unreachable { .. })
+        matches!(
+            self,
+            Error::Broken { .. }
+                | Error::Silent { .. }
+                | Error::Unreachable { .. }
+                | Error::NobodyWaits { .. }
+        )
     }
 
     /// What to do about it.
@@ -209,6 +232,13 @@ impl Error {
             Error::NobodyCame { .. } => {
                 "start the sender, or give the receiver more time with --idle-secs".into()
             }
+            Error::NobodyWaits { .. } => {
+                "start the receiver with --via, the same --token-file or none, and --peer naming each other"
+                    .into()
+            }
+            Error::Relay { .. } => {
+                "check the relay's address, and that it and both ends have the same --token-file".into()
+            }
             Error::Protocol { .. } => "use the same version of viaduct at both ends".into(),
             Error::Corrupted { .. } => "try again; if it happens again, test the memory of both hosts".into(),
             Error::Io { source, .. } => match source.kind() {
@@ -241,6 +271,14 @@ impl Error {
             Error::Differs { .. } => "forget the journal and copy again; test the target's storage".into(),
             Error::QemuNbd { .. } => {
                 "check that the image is qcow2, that nobody has it open, and that qemu-utils is installed"
+                    .into()
+            }
+            Error::QemuImg { .. } => {
+                "see that qemu-img is there (package qemu-utils, on Fedora qemu-img), then finish again: the disk is kept"
+                    .into()
+            }
+            Error::Stream { .. } => {
+                "give the right --size, or lay the stream down first: leave --size away, and --spool says where"
                     .into()
             }
             Error::Nbd { .. } => {

@@ -123,3 +123,36 @@ pub const NBD_REQUEST: Duration = Duration::from_secs(300);
 pub const NBD_CHUNK_MAX: u32 = BLOCK_BYTES_MAX + 64;
 /// Options and errors of an NBD server are short.
 pub const NBD_OPTION_MAX: u32 = 4 << 10;
+
+/// Connections a receiver keeps waiting at a relay: as many streams are paired without another round trip.
+pub const RELAY_PARKED: usize = 4;
+/// A relay says this often to one who waits that it still does ...
+pub const RELAY_WORD_EVERY: Duration = Duration::from_secs(5);
+/// ... and one who hears nothing for so long calls again.
+pub const RELAY_SILENT: Duration = Duration::from_secs(20);
+/// How long a sender may wait at a relay for its receiver. It gives up by itself before that.
+pub const RELAY_SENDER_WAIT: Duration = Duration::from_secs(60);
+/// A stream on which nothing moves for so long is cut by the relay. Both ends speak more often.
+pub const RELAY_IDLE: Duration = Duration::from_secs(600);
+/// What a relay holds of one direction of a stream.
+pub const RELAY_BUFFER_BYTES: usize = 128 << 10;
+/// Connections of one kind that wait at one place of a relay.
+pub const RELAY_WAITING_MAX: usize = 64;
+/// The pauses of a receiver whose relay cannot be reached: from the first, doubling, to the last.
+pub const RELAY_PAUSES: [Duration; 2] = [Duration::from_millis(250), Duration::from_secs(4)];
+
+/// Sessions to a host without an agent at a time: an sshd takes ten of one address that are not logged in yet.
+pub const FAR_SESSIONS: usize = 6;
+/// How long such a host may say nothing while a command runs there: making much durable takes its time.
+pub const FAR_SILENT: Duration = Duration::from_secs(300);
+/// Small pieces of a disk there are read with all that is around them, and kept.
+pub const FAR_WINDOW_BYTES: u64 = 1 << 20;
+/// So many of these windows are kept.
+pub const FAR_WINDOWS: usize = 8;
+/// Blocks whose digests one command there tells.
+pub const FAR_SUMS: u64 = 32;
+
+/// Workers of a copy within one process.
+pub const COPIERS: usize = 4;
+/// What one of them reads and writes at a time.
+pub const COPY_BYTES: u64 = 4 << 20;

@@ -44,6 +44,8 @@ async fn run(command: Command, report: &Report) -> Result<(), Error> {
         Command::Identity(args) => commands::identity(&args),
         Command::Receive(args) => commands::receive(args, report).await,
         Command::Send(args) => commands::send(args, report).await,
+        Command::Relay(args) => commands::relay(&args, report).await,
+        Command::Copy(args) => commands::copy(args, report).await,
         Command::Join { socket } => {
             let joined = tokio::task::spawn_blocking(move || viaduct::join(&socket)).await;
             joined.unwrap_or(Err(Error::CallerGone))

@@ -31,6 +31,19 @@ pub enum Event {
     /// A part of the source, before anything is sent: what it was recognised as.
     Found(Area),
     Progress(Progress),
+    /// The target was read back and compared: how, how much of it, and how much was left out because it is holes of a file
+    /// that was made for this copy.
+    Checked {
+        how: String,
+        bytes_checked: u64,
+        bytes_holes: u64,
+    },
+    /// An image was made of the disk, and compared with it.
+    Converted {
+        path: String,
+        format: String,
+        bytes: u64,
+    },
     Finished(Summary),
 }
 

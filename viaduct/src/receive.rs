@@ -11,7 +11,12 @@ mod session;
 mod shelf;
 mod site;
 
+pub(crate) use apply::Site;
+pub(crate) use journal::Record;
+pub(crate) use ledger::Zeroing;
+pub(crate) use lock::Lock;
 pub use site::OpenTarget;
+pub(crate) use site::open_site;
 
 use crate::ends::{Disk, open_target};
 use crate::error::{Error, Result};
@@ -146,7 +151,7 @@ pub fn forget(dir: &Path) -> Result<()> {
     std::fs::remove_dir(dir).map_err(fail)
 }
 
-fn make_private_dir(path: &Path) -> Result<()> {
+pub(crate) fn make_private_dir(path: &Path) -> Result<()> {
     use std::os::unix::fs::DirBuilderExt;
     // Beside a target nothing is created but the journal: a missing directory is a mistake in the path.
     let beside = path.extension().is_some_and(|extension| extension == "viaduct");

@@ -62,6 +62,14 @@ impl Report {
             Event::Interrupted { message, .. } => eprintln!("interrupted: {message}"),
             Event::Finished(summary) => eprintln!("{}", summary_line(summary)),
             Event::Found(area) => eprintln!("{}", area_line(area)),
+            Event::Checked { how, bytes_checked, bytes_holes } => eprintln!(
+                "checked: {} by {how}; {} are holes of a new file",
+                size(*bytes_checked),
+                size(*bytes_holes)
+            ),
+            Event::Converted { path, format, bytes } => {
+                eprintln!("made {path}: {format}, {}, compared with the disk", size(*bytes));
+            }
             Event::Progress(_) => {}
         }
     }
@@ -105,14 +113,15 @@ fn progress_line(progress: &Progress) -> String {
 
 fn summary_line(summary: &Summary) -> String {
     format!(
-        "{} in {:.1} s: {} read, {} zero, {} reused, {} on the wire; {} verified at both ends",
+        "{} in {:.1} s: {} read, {} zero, {} reused, {} on the wire; {} {}",
         size(summary.bytes_total),
         summary.seconds,
         size(summary.bytes_read),
         size(summary.bytes_zero),
         size(summary.bytes_reused),
         size(summary.bytes_on_wire),
-        summary.digest
+        summary.digest,
+        if summary.verified { "verified" } else { "read; what became of it is not known here" }
     )
 }
 

@@ -98,7 +98,8 @@ pub async fn send_from(
         Some(block_bytes) => Geometry::new(source.size(), block_bytes)?,
         None => Geometry::for_size(source.size())?,
     };
-    let (source, bytes_free) = if options.whole { (source, 0) } else { live(source, report).await? };
+    let (source, bytes_free) =
+        if options.whole || source.reads_once() { (source, 0) } else { live(source, report).await? };
     let counters = Arc::new(Counters::default());
     let (data_bytes, second) = survey(source.clone(), geometry).await?;
     let outgoing = Arc::new(Outgoing {
@@ -133,7 +134,7 @@ pub async fn send_from(
 }
 
 /// The same disk without its free space, and how much that spares.
-async fn live(
+pub(crate) async fn live(
     source: Arc<dyn Source>,
     report: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<(Arc<dyn Source>, u64)> {
@@ -142,8 +143,8 @@ async fn live(
     if live.is_whole() {
         return Ok((source, 0));
     }
-    let before = on_thread(source.clone(), |source| async move { data_bytes(&*source).await }).await?;
-    let left = on_thread(live.clone(), |live| async move { data_bytes(&*live).await }).await?;
+    let before = count_data(source).await?;
+    let left = count_data(live.clone()).await?;
     Ok((live, before.saturating_sub(left)))
 }
 
@@ -169,15 +170,22 @@ struct Outgoing {
 async fn survey(source: Arc<dyn Source>, geometry: Geometry) -> Result<(u64, Second)> {
     on_thread(source, move |source| async move {
         let data_bytes = data_bytes(&*source).await?;
+        if source.reads_once() {
+            return Ok((data_bytes, None));
+        }
         Ok((data_bytes, order::second_place(&*source, geometry, data_bytes).await?))
     })
     .await
 }
 
+pub(crate) async fn count_data(source: Arc<dyn Source>) -> Result<u64> {
+    on_thread(source, |source| async move { data_bytes(&*source).await }).await
+}
+
 /// Sources may block.
-async fn on_thread<S: Source + ?Sized + 'static, T: Send + 'static, F: Future<Output = Result<T>>>(
-    source: Arc<S>,
-    look: impl FnOnce(Arc<S>) -> F + Send + 'static,
+async fn on_thread<T: Send + 'static, F: Future<Output = Result<T>>>(
+    source: Arc<dyn Source>,
+    look: impl FnOnce(Arc<dyn Source>) -> F + Send + 'static,
 ) -> Result<T> {
     let (runtime, name) = (tokio::runtime::Handle::current(), source.name());
     let looking = tokio::task::spawn_blocking(move || runtime.block_on(look(source)));
@@ -194,6 +202,14 @@ async fn attempts(
     for _ in 0..ATTEMPTS_MAX {
         let before = outgoing.counters.done.load(Relaxed);
         let error = match session::run(outgoing, connector).await {
+            // What was read from a pipe is gone: only before that can another attempt help.
+            Err(error)
+                if error.resumable()
+                    && outgoing.source.reads_once()
+                    && outgoing.counters.read.load(Relaxed) > 0 =>
+            {
+                return Err(error);
+            }
             Err(error) if error.resumable() => error,
             outcome => return outcome,
         };

@@ -5,12 +5,15 @@ mod memory;
 mod ssh;
 mod stdio;
 mod tls;
+pub(crate) mod via;
 
 pub use identity::{Fingerprint, Identity};
 pub use memory::{MemoryConnector, MemoryListener, memory};
-pub use ssh::{HostKey, SshConnector, SshDestination, SshOptions};
+pub(crate) use ssh::Shell;
+pub use ssh::{HostKey, SshConnector, SshDestination, SshLogin, SshOptions};
 pub use stdio::{StdioListener, join};
 pub use tls::{TlsConnector, TlsListener};
+pub use via::{Rendezvous, Token};
 
 use crate::error::{Error, Result};
 use async_trait::async_trait;

@@ -1,22 +1,26 @@
 //! How an end is written on a command line: `file:PATH` or a bare path, `qcow2:PATH`, `nbd://HOST[:PORT]/EXPORT`,
-//! `nbd+unix:///EXPORT?socket=PATH`. Parsing only; nothing is opened here.
+//! `nbd+unix:///EXPORT?socket=PATH`, `dd+ssh://USER@HOST[:PORT]/PATH`, or `-`. Parsing only; nothing is opened here.
 
 use crate::error::{Error, Result};
+use crate::transport::SshDestination;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 const NBD_PORT: u16 = 10809;
-const REMEDY: &str =
-    "write file:PATH, qcow2:PATH, nbd://HOST[:PORT]/EXPORT or nbd+unix:///EXPORT?socket=PATH";
+const REMEDY: &str = "write file:PATH, qcow2:PATH, nbd://HOST[:PORT]/EXPORT, nbd+unix:///EXPORT?socket=PATH, dd+ssh://USER@HOST[:PORT]/PATH or -";
 
-/// A disk at this site.
+/// A disk at this site, but for [`Disk::Far`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Disk {
     /// A raw file or a block device.
     File(PathBuf),
     Qcow2(PathBuf),
     Nbd(NbdAddress),
+    /// A raw file or device on a host where only a shell and dd are.
+    Far(SshDestination),
+    /// Stdin or stdout.
+    Stdio,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +34,7 @@ impl Disk {
     pub fn path(&self) -> Option<&Path> {
         match self {
             Disk::File(path) | Disk::Qcow2(path) => Some(path),
-            Disk::Nbd(_) => None,
+            Disk::Nbd(_) | Disk::Far(_) | Disk::Stdio => None,
         }
     }
 }
@@ -59,6 +63,12 @@ impl FromStr for Disk {
             let export = unescape(export).ok_or_else(|| wrong("it has a broken %-escape"))?;
             return Ok(Disk::Nbd(NbdAddress::Tcp { host, port, export }));
         }
+        if text == "-" {
+            return Ok(Disk::Stdio);
+        }
+        if let Some(rest) = text.strip_prefix("dd+") {
+            return rest.parse().map(Disk::Far).map_err(|_| wrong("it names no user, host and path"));
+        }
         let path = |rest: &str| match rest.strip_prefix("//") {
             // file:///PATH, as browsers write it.
             Some(path) if path.starts_with('/') => PathBuf::from(path),
@@ -86,6 +96,8 @@ impl fmt::Display for Disk {
             Disk::File(path) => write!(f, "file:{}", path.display()),
             Disk::Qcow2(path) => write!(f, "qcow2:{}", path.display()),
             Disk::Nbd(address) => fmt::Display::fmt(address, f),
+            Disk::Far(destination) => write!(f, "dd+{destination}"),
+            Disk::Stdio => f.write_str("-"),
         }
     }
 }
@@ -170,6 +182,11 @@ mod tests {
             parse("nbd+unix:///sda?socket=/run/a%20b"),
             Disk::Nbd(NbdAddress::Unix { socket: "/run/a b".into(), export: "sda".into() })
         );
+        assert_eq!(parse("-"), Disk::Stdio);
+        assert_eq!(parse("./-"), Disk::File("./-".into()));
+        let far = parse("dd+ssh://root@[fe80::1]:2222/a b/it's.raw");
+        assert!(matches!(&far, Disk::Far(at) if at.path == "/a b/it's.raw" && at.port == 2222));
+        assert_eq!(parse(&far.to_string()), far);
     }
 
     #[test]
@@ -183,6 +200,8 @@ mod tests {
             "",
             "file:",
             "nbd://h/%z",
+            "dd+ssh://host/x",
+            "dd+tls://u@h/x",
         ] {
             let error = wrong.parse::<Disk>().unwrap_err();
             assert!(error.remedy().contains("nbd+unix"), "{wrong}");

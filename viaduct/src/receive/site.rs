@@ -16,7 +16,7 @@ use std::sync::Arc;
 /// Opens the target once the sender has announced the disk.
 pub type OpenTarget = Box<dyn Fn(Announced) -> BoxFuture<'static, Result<Box<dyn Target>>> + Send + Sync>;
 
-pub(super) async fn open_site(
+pub(crate) async fn open_site(
     open: &OpenTarget,
     announced: Announced,
     geometry: Geometry,

@@ -22,6 +22,10 @@ impl Fingerprint {
         bytes.copy_from_slice(digest.as_ref());
         Ok(Fingerprint(bytes))
     }
+
+    pub(super) fn bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
 }
 
 impl fmt::Display for Fingerprint {

@@ -5,13 +5,16 @@
 mod login;
 mod pump;
 mod remote;
+mod shell;
 
 pub use login::HostKey;
+pub(crate) use shell::Shell;
 
 use super::{Connector, GREETING, Stream};
 use crate::ends::split_port;
 use crate::error::{Error, Failure, Result};
 use async_trait::async_trait;
+use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -52,13 +55,29 @@ impl FromStr for SshDestination {
     }
 }
 
+impl fmt::Display for SshDestination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let SshDestination { user, host, port, path } = self;
+        match host.contains(':') {
+            true => write!(f, "ssh://{user}@[{host}]:{port}{path}"),
+            false => write!(f, "ssh://{user}@{host}:{port}{path}"),
+        }
+    }
+}
+
+/// How both sides of a login prove who they are.
+#[derive(Clone, Debug)]
+pub struct SshLogin {
+    /// Private key file: OpenSSH, PEM, or a viaduct identity.
+    pub identity: PathBuf,
+    pub host_key: HostKey,
+}
+
 /// What the ssh transport needs to know.
 #[derive(Clone, Debug)]
 pub struct SshOptions {
     pub destination: SshDestination,
-    /// Private key file: OpenSSH, PEM, or a viaduct identity.
-    pub identity: PathBuf,
-    pub host_key: HostKey,
+    pub login: SshLogin,
     /// A viaduct on the far host; ours is pushed if not given.
     pub remote_viaduct: Option<String>,
     /// The binary to push.
@@ -86,7 +105,7 @@ impl SshConnector {
         remote: &Mutex<Option<String>>,
         join: Option<&str>,
     ) -> Result<pump::Pumped> {
-        let login = login::login(options)?;
+        let login = login::login(&options.destination, &options.login)?;
         let known = remote.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let binary = match known {
             Some(binary) => binary,

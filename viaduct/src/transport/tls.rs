@@ -38,7 +38,7 @@ fn buffered(socket: tokio::net::TcpStream) -> tokio::io::BufReader<tokio::net::T
     tokio::io::BufReader::with_capacity(READ_BYTES, socket)
 }
 
-fn prepare(socket: &tokio::net::TcpStream) {
+pub(super) fn prepare(socket: &tokio::net::TcpStream) {
     // Frames are written whole; waiting for more to say would only delay small ones.
     let _ = socket.set_nodelay(true);
     // A peer whose machine vanished is noticed even while nothing is due.

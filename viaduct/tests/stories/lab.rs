@@ -102,6 +102,8 @@ pub struct End {
 pub struct Ended {
     pub code: Option<i32>,
     pub last: Value,
+    /// All it reported.
+    pub seen: Vec<Value>,
     pub stderr: String,
 }
 
@@ -175,7 +177,8 @@ impl End {
         };
         let _ = self.child.stderr.take().unwrap().read_to_string(&mut stderr);
         self.seen.extend(self.lines.iter());
-        Ended { code, last: self.seen.last().cloned().unwrap_or(Value::Null), stderr }
+        let seen = std::mem::take(&mut self.seen);
+        Ended { code, last: seen.last().cloned().unwrap_or(Value::Null), seen, stderr }
     }
 
     /// What it reported last, which must be success.
@@ -214,6 +217,13 @@ pub fn noise(seed: u64, length: u64) -> Vec<u8> {
     hasher.update(&seed.to_le_bytes());
     hasher.finalize_xof().fill(&mut bytes);
     bytes
+}
+
+/// The binary, reporting as programs want it.
+pub fn viaduct(words: &[&str]) -> Command {
+    let mut command = binary();
+    command.args(&words[..1]).args(["--report", "json"]).args(&words[1..]);
+    command
 }
 
 /// A sparse file of `size` with noise at each (offset, length).

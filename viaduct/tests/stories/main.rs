@@ -2,8 +2,11 @@
 //! one test binary, since linking is what takes its time.
 
 mod carry;
+mod devices;
 mod ends;
+mod far;
 mod fencing;
+mod finish;
 mod full;
 mod hostile;
 mod images;
@@ -12,6 +15,8 @@ mod killed;
 mod lab;
 mod live;
 mod memory;
+mod relay;
 mod reuse;
 mod ssh;
+mod streams;
 mod trees;

@@ -47,6 +47,30 @@ fn two_tebibytes_with_little_data_take_seconds_and_little_memory() {
 }
 
 #[test]
+fn a_stream_and_a_copy_to_a_host_without_an_agent_stay_within_the_bound() {
+    use std::io::{Read, Write};
+    let lab = Lab::new();
+    let from = disk(&lab.path("source.raw"), 300 * MIB, &[(0, 300 * MIB)]);
+    let receiver = lab.receive(lab.path("target.raw").to_str().unwrap(), &[]);
+    let mut sender = lab.send("-", &receiver.address(), &["--size", "300M", "--streams", "8"]);
+    let mut stdin = sender.stdin.take().unwrap();
+    let mut file = std::fs::File::open(&from).unwrap();
+    let feeder = std::thread::spawn(move || {
+        let mut piece = vec![0; 100_000];
+        while let Ok(read @ 1..) = file.read(&mut piece) {
+            stdin.write_all(&piece[..read]).unwrap();
+        }
+    });
+    let mut all = peaks(vec![sender, receiver]);
+    feeder.join().unwrap();
+    if let Some(sshd) = crate::ssh::Sshd::start_with("") {
+        let to = crate::far::far(sshd.port, &sshd.lab.path("target.raw"));
+        all.extend(peaks(vec![crate::far::copy(&sshd, &from, &to, &[])]));
+    }
+    assert!(all.iter().all(|peak| *peak < BOUND_KIB), "{all:?} KiB");
+}
+
+#[test]
 fn many_streams_full_of_data_stay_within_the_bound() {
     let lab = Lab::new();
     let from = disk(&lab.path("source.raw"), 400 * MIB, &[(0, 400 * MIB)]);

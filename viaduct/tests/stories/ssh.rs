@@ -5,14 +5,19 @@ use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-struct Sshd {
+pub struct Sshd {
     child: Child,
-    port: u16,
-    lab: Lab,
+    pub port: u16,
+    pub lab: Lab,
 }
 
 impl Sshd {
     fn start() -> Option<Sshd> {
+        Sshd::start_with("")
+    }
+
+    /// With more lines in its configuration; DIR stands for the lab's directory.
+    pub fn start_with(more: &str) -> Option<Sshd> {
         if !have("/usr/sbin/sshd") {
             return None;
         }
@@ -35,7 +40,8 @@ impl Sshd {
         let dir = lab.dir.path().display();
         let config = format!(
             "Port {port}\nListenAddress 127.0.0.1\nHostKey {dir}/host_ed25519\nHostKey {dir}/host_ecdsa\nPidFile none\n\
-             AuthorizedKeysFile {dir}/authorized\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nMaxStartups 50\n"
+             AuthorizedKeysFile {dir}/authorized\nStrictModes no\nUsePAM no\nPasswordAuthentication no\nMaxStartups 50\n{}\n",
+            more.replace("DIR", &dir.to_string())
         );
         std::fs::write(lab.path("sshd_config"), config).unwrap();
         let mut command = Command::new("/usr/sbin/sshd");
@@ -50,7 +56,7 @@ impl Sshd {
         Some(Sshd { child, port, lab })
     }
 
-    fn fingerprint(&self, key: &str) -> String {
+    pub fn fingerprint(&self, key: &str) -> String {
         let line = run("ssh-keygen", &["-lf", self.lab.path(&format!("{key}.pub")).to_str().unwrap()]);
         line.split_whitespace().nth(1).unwrap().to_owned()
     }

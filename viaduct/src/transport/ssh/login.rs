@@ -1,11 +1,11 @@
 //! Reaching a host and proving both sides: the host by its key, which must be known beforehand; us by our key. Blocking.
 
-use super::SshOptions;
+use super::{SshDestination, SshLogin};
 use crate::error::{Error, Result};
 use crate::limits::HANDSHAKE;
 use ssh2::{CheckResult, HashType, KnownHostFileKind, MethodType, Session};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The kinds of host key, best first. A host shows one kind per connection: the one asked for.
 const KINDS: [&str; 5] = [
@@ -36,12 +36,12 @@ pub struct Login {
     pub host: String,
 }
 
-pub fn login(options: &SshOptions) -> Result<Login> {
-    let host = &options.destination.host;
+pub fn login(to: &SshDestination, proof: &SshLogin) -> Result<Login> {
+    let host = &to.host;
     let (mut seen, mut last) = (Vec::new(), None);
     // The key we know may be of another kind than the one the host would show by itself.
     for kind in KINDS {
-        let (session, socket) = match handshake(options, kind) {
+        let (session, socket) = match handshake(to, kind) {
             Ok(done) => done,
             // The host has no key of this kind.
             Err(error @ Error::Broken { .. }) => {
@@ -51,8 +51,8 @@ pub fn login(options: &SshOptions) -> Result<Login> {
             Err(error) => return Err(error),
         };
         let fingerprint = fingerprint_of(&session);
-        if expected(&session, options, &fingerprint)? {
-            authenticate(&session, options)?;
+        if expected(&session, to, &proof.host_key, &fingerprint)? {
+            authenticate(&session, to, &proof.identity)?;
             session.set_keepalive(true, KEEPALIVE_SECS);
             return Ok(Login { session, socket, host: host.clone() });
         }
@@ -63,7 +63,7 @@ pub fn login(options: &SshOptions) -> Result<Login> {
         _ => Err(Error::WrongHostKey {
             host: host.clone(),
             seen: seen.join(" or "),
-            expected: match &options.host_key {
+            expected: match &proof.host_key {
                 HostKey::Fingerprint(fingerprint) => fingerprint.clone(),
                 HostKey::KnownHosts(path) => format!("one that {} knows", path.display()),
             },
@@ -71,8 +71,8 @@ pub fn login(options: &SshOptions) -> Result<Login> {
     }
 }
 
-fn handshake(options: &SshOptions, kind: &str) -> Result<(Session, TcpStream)> {
-    let (host, port) = (&options.destination.host, options.destination.port);
+fn handshake(to: &SshDestination, kind: &str) -> Result<(Session, TcpStream)> {
+    let (host, port) = (&to.host, to.port);
     let unreachable = |source| Error::Unreachable { whom: format!("{host}:{port}"), source };
     let broken = |error: ssh2::Error| Error::Broken { whom: host.clone(), why: error.message().to_owned() };
     let mut socket = Err(std::io::Error::from(std::io::ErrorKind::NotFound));
@@ -100,28 +100,26 @@ fn fingerprint_of(session: &Session) -> String {
     format!("SHA256:{}", data_encoding::BASE64_NOPAD.encode(hash))
 }
 
-fn expected(session: &Session, options: &SshOptions, seen: &str) -> Result<bool> {
-    match &options.host_key {
+fn expected(session: &Session, to: &SshDestination, key: &HostKey, seen: &str) -> Result<bool> {
+    match key {
         HostKey::Fingerprint(fingerprint) => Ok(fingerprint.trim_end_matches('=') == seen),
         HostKey::KnownHosts(path) => {
             let fail = |error: ssh2::Error| Error::io("read", path.display(), error.into());
             let mut known = session.known_hosts().map_err(fail)?;
             known.read_file(path, KnownHostFileKind::OpenSSH).map_err(fail)?;
             let Some((key, _)) = session.host_key() else { return Ok(false) };
-            let checked = known.check_port(&options.destination.host, options.destination.port, key);
+            let checked = known.check_port(&to.host, to.port, key);
             Ok(matches!(checked, CheckResult::Match))
         }
     }
 }
 
-fn authenticate(session: &Session, options: &SshOptions) -> Result<()> {
-    let path = &options.identity;
+fn authenticate(session: &Session, to: &SshDestination, path: &Path) -> Result<()> {
     let text =
         std::fs::read_to_string(path).map_err(|error| Error::io("read identity", path.display(), error))?;
     let key = private_key(&text)
-        .ok_or_else(|| Error::Identity { path: path.clone(), why: "it holds no private key".into() })?;
-    let user = &options.destination.user;
-    let host = &options.destination.host;
+        .ok_or_else(|| Error::Identity { path: path.to_owned(), why: "it holds no private key".into() })?;
+    let (user, host) = (&to.user, &to.host);
     let failed = |error: ssh2::Error| Error::Login {
         user: user.clone(),
         host: host.clone(),

@@ -1,9 +1,9 @@
-//! The sender's side of TLS.
+//! The sender's side of TLS, over a connection of its own or one that a relay made.
 
 use super::{ALPN, buffered, explain, pin, prepare};
 use crate::error::{Error, Result};
 use crate::limits::HANDSHAKE;
-use crate::transport::{Connector, Fingerprint, GREETING, Identity, Stream};
+use crate::transport::{Connector, Fingerprint, GREETING, Identity, Rendezvous, Stream, Token};
 use async_trait::async_trait;
 use rustls::ClientConfig;
 use rustls::pki_types::ServerName;
@@ -16,6 +16,8 @@ pub struct TlsConnector {
     address: String,
     config: Arc<ClientConfig>,
     ours: Fingerprint,
+    /// Where the receiver is met, if it cannot be called itself.
+    via: Option<Rendezvous>,
 }
 
 impl TlsConnector {
@@ -37,12 +39,28 @@ impl TlsConnector {
             address: address.to_owned(),
             config: Arc::new(config),
             ours: identity.fingerprint(),
+            via: None,
         })
     }
 
-    async fn open(&self) -> Result<Stream> {
+    /// To a receiver that waits at `relay`, which is HOST:PORT.
+    pub fn via(
+        relay: &str,
+        identity: &Identity,
+        peer: Fingerprint,
+        token: Option<&Token>,
+    ) -> Result<TlsConnector> {
+        let rendezvous = Rendezvous::new(relay, identity.fingerprint(), peer, token);
+        let direct = TlsConnector::new(&format!("the receiver via {relay}"), identity, peer)?;
+        Ok(TlsConnector { via: Some(rendezvous), ..direct })
+    }
+
+    async fn open(&self, socket: Option<TcpStream>) -> Result<Stream> {
         let unreachable = |source| Error::Unreachable { whom: self.address.clone(), source };
-        let socket = TcpStream::connect(&self.address).await.map_err(unreachable)?;
+        let socket = match socket {
+            Some(socket) => socket,
+            None => TcpStream::connect(&self.address).await.map_err(unreachable)?,
+        };
         prepare(&socket);
         // The name is not verified: the pinned key is all the proof there is.
         let name =
@@ -68,6 +86,10 @@ impl Connector for TlsConnector {
 
     async fn connect(&self, _join: Option<&str>) -> Result<Stream> {
         let silent = |_| Error::Silent { whom: self.address.clone(), secs: HANDSHAKE.as_secs() };
-        tokio::time::timeout(HANDSHAKE, self.open()).await.map_err(silent)?
+        let met = match &self.via {
+            Some(rendezvous) => Some(rendezvous.call_receiver().await?),
+            None => None,
+        };
+        tokio::time::timeout(HANDSHAKE, self.open(met)).await.map_err(silent)?
     }
 }

@@ -1,0 +1,66 @@
+//! A disk as a plain stream of bytes on stdout: in order, zeros included. A pipe cannot be read back, so that nothing is verified
+//! here but what was read; whoever is at its other end has the digest to compare.
+
+use crate::blocks::{Geometry, is_zero};
+use crate::digest::{Digest, Root};
+use crate::ends::Source;
+use crate::error::{Error, Result};
+use crate::plan::{Planner, Work};
+use crate::progress::Counters;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+pub async fn to_stdout(
+    source: Arc<dyn Source>,
+    geometry: Geometry,
+    counters: Arc<Counters>,
+) -> Result<Digest> {
+    let runtime = tokio::runtime::Handle::current();
+    let pouring = tokio::task::spawn_blocking(move || runtime.block_on(pour(&*source, geometry, &counters)));
+    pouring.await.map_err(|error| Error::io("write", "stdout", error.into()))?
+}
+
+async fn pour(source: &dyn Source, geometry: Geometry, counters: &Counters) -> Result<Digest> {
+    let fail = |error| Error::io("write", "stdout", error);
+    // Not the buffered one: blocks are long enough.
+    let mut out = crate::ends::raw_stdout()?;
+    let mut root = Root::new(geometry);
+    let mut planner = Planner::new(source, geometry);
+    let mut block = Vec::new();
+    while let Some(work) = planner.next().await? {
+        match work {
+            Work::Read { index, parts } => {
+                let start = geometry.offset(index);
+                block.clear();
+                block.resize(geometry.len_of(index) as usize, 0);
+                for part in parts {
+                    let place = (part.start - start) as usize..(part.end - start) as usize;
+                    source.read(part.start, &mut block[place]).await?;
+                    counters.read.fetch_add(part.end - part.start, Relaxed);
+                }
+                if is_zero(&block) {
+                    counters.zero.fetch_add(block.len() as u64, Relaxed);
+                } else {
+                    root.push(index, Digest::of(&block));
+                }
+                out.write_all(&block).map_err(fail)?;
+                counters.done.fetch_add(block.len() as u64, Relaxed);
+            }
+            Work::Zeros { blocks } => {
+                block.clear();
+                block.resize(geometry.block_bytes() as usize, 0);
+                for index in blocks {
+                    let length = geometry.len_of(index);
+                    out.write_all(&block[..length as usize]).map_err(fail)?;
+                    counters.zero.fetch_add(length, Relaxed);
+                    counters.done.fetch_add(length, Relaxed);
+                }
+            }
+            Work::Kept { .. } | Work::Probe { .. } => unreachable!("the planner asks nobody"),
+        }
+    }
+    source.check_unchanged().await?;
+    out.flush().map_err(fail)?;
+    Ok(root.finish())
+}
