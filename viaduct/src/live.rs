@@ -17,6 +17,7 @@ mod survey;
 mod view;
 mod xfs;
 
+use crate::apart::apart;
 use crate::ends::Source;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
@@ -71,9 +72,7 @@ impl LiveSource {
 
 /// Surveys on a thread that may block.
 async fn survey_apart(source: Arc<dyn Source>) -> Result<Survey> {
-    let (runtime, name) = (tokio::runtime::Handle::current(), source.name());
-    let looking = tokio::task::spawn_blocking(move || runtime.block_on(survey(&*source)));
-    looking.await.map_err(|error| Error::io("examine", name, error.into()))
+    apart(async move { Ok(survey(&*source).await) }).await
 }
 
 #[async_trait]

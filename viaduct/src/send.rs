@@ -11,10 +11,11 @@ mod line;
 mod pack;
 mod session;
 
+use crate::apart::apart;
 use crate::blocks::Geometry;
 use crate::digest::Digest;
 use crate::ends::{Disk, Source, open_changes, open_source};
-use crate::error::{Error, Result};
+use crate::error::{Error, Failure, Result};
 use crate::limits::{ENCODERS, IDLE, IN_FLIGHT_BYTES, RETRY, RETRY_PAUSE, STREAMS_MAX};
 use crate::live::LiveSource;
 use crate::plan::data_bytes;
@@ -23,7 +24,7 @@ use crate::transport::Connector;
 use crate::wire::Pacer;
 use line::Agreed;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -75,11 +76,16 @@ pub async fn send(
     connector: &dyn Connector,
     report: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<Summary> {
-    let source: Arc<dyn Source> = match &options.bitmap {
-        Some(bitmap) => open_changes(&options.from, bitmap).await?.into(),
-        None => open_source(&options.from).await?.into(),
-    };
-    send_from(source, options, connector, report).await
+    let (from, bitmap) = (options.from.clone(), options.bitmap.clone());
+    let open = apart(async move {
+        match &bitmap {
+            Some(bitmap) => open_changes(&from, bitmap).await,
+            None => open_source(&from).await,
+        }
+    });
+    let counters = Arc::new(Counters::default());
+    let carried = async { carry(open.await?.into(), options, connector, report, &counters).await };
+    telling(&counters, report, carried).await
 }
 
 /// [`send`] from a source that the caller opened.
@@ -89,22 +95,45 @@ pub async fn send_from(
     connector: &dyn Connector,
     report: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<Summary> {
+    let counters = Arc::new(Counters::default());
+    telling(&counters, report, carry(source, options, connector, report, &counters)).await
+}
+
+/// A sender has something to tell from its first moment on.
+async fn telling<T>(
+    counters: &Arc<Counters>,
+    report: &(dyn Fn(Event) + Send + Sync),
+    work: impl Future<Output = T>,
+) -> T {
+    counters.begun.store(true, Relaxed);
+    reporting(counters, report, work).await
+}
+
+async fn carry(
+    source: Arc<dyn Source>,
+    options: &SendOptions,
+    connector: &dyn Connector,
+    report: &(dyn Fn(Event) + Send + Sync),
+    counters: &Arc<Counters>,
+) -> Result<Summary> {
     if let Some(streams) = options.streams.filter(|streams| !(1..=STREAMS_MAX).contains(streams)) {
         let remedy = format!("use 1 to {STREAMS_MAX}");
         return Err(Error::usage(format!("{streams} streams"), "it is out of bounds", remedy));
     }
+    let started = Instant::now();
     let geometry = match options.block_bytes {
         Some(block_bytes) => Geometry::new(source.size(), block_bytes)?,
         None => Geometry::for_size(source.size())?,
     };
+    counters.total.store(geometry.size(), Relaxed);
     let (source, bytes_free) = if options.whole { (source, 0) } else { live(source, report).await? };
-    let counters = Arc::new(Counters::default());
     let outgoing = Arc::new(Outgoing {
         data_bytes: count_data(source.clone()).await?,
         source,
         geometry,
         streams: options.streams,
         since: options.since,
+        bitmap_lied: AtomicBool::new(false),
         // Each holds a block: few where blocks are large.
         encoders: ((IN_FLIGHT_BYTES / geometry.block_bytes()) as usize).clamp(2, ENCODERS),
         pacer: options.rate.map(|rate| Arc::new(Pacer::new(rate))),
@@ -112,10 +141,7 @@ pub async fn send_from(
         counters: counters.clone(),
     });
     counters.data.store(outgoing.data_bytes, Relaxed);
-    counters.total.store(geometry.size(), Relaxed);
-    let started = Instant::now();
-    let Agreed { root, totals } =
-        reporting(&counters, report, attempts(&outgoing, options, connector, report)).await?;
+    let Agreed { root, totals } = attempts(&outgoing, options, connector, report).await?;
     Ok(Summary {
         bytes_total: geometry.size(),
         bytes_read: totals.read,
@@ -152,6 +178,8 @@ struct Outgoing {
     data_bytes: u64,
     streams: Option<u16>,
     since: Option<Digest>,
+    /// A sample of what the source says has not changed was found to have changed.
+    bitmap_lied: AtomicBool,
     encoders: usize,
     pacer: Option<Arc<Pacer>>,
     idle: Duration,
@@ -159,9 +187,7 @@ struct Outgoing {
 }
 
 async fn count_data(source: Arc<dyn Source>) -> Result<u64> {
-    let (runtime, name) = (tokio::runtime::Handle::current(), source.name());
-    let counting = tokio::task::spawn_blocking(move || runtime.block_on(data_bytes(&*source)));
-    counting.await.map_err(|error| Error::io("examine", name, error.into()))?
+    apart(async move { data_bytes(&*source).await }).await
 }
 
 async fn attempts(
@@ -175,6 +201,16 @@ async fn attempts(
         let before = outgoing.counters.done.load(Relaxed);
         let error = match session::run(outgoing, connector).await {
             Err(error) if error.resumable() => error,
+            // Blocks were passed over on the bitmap's word, so this attempt is lost; the next one looks at every block.
+            Err(error @ Error::Bitmap { .. }) if !outgoing.bitmap_lied.swap(true, Relaxed) => {
+                let Failure { code, message, .. } = error.failure();
+                report(Event::Interrupted {
+                    code,
+                    message: format!("{message}; all of it is compared instead"),
+                });
+                deadline = Instant::now() + options.retry;
+                continue;
+            }
             outcome => return outcome,
         };
         if outgoing.counters.done.load(Relaxed) != before {

@@ -2,6 +2,7 @@
 //! frames applied by workers, and compares the roots. Whatever ends it, no write is left running behind it.
 
 use super::apply::{Answer, Site, Worker};
+use crate::apart::apart;
 use crate::blocks::Geometry;
 use crate::buffers::Buffers;
 use crate::digest::Digest;
@@ -130,7 +131,13 @@ pub async fn run(
     let mut streams = JoinSet::new();
     let Opened { reader, mut writer, .. } = control;
     streams.spawn(pump(reader, shared.clone(), true));
-    let told = listen(&mut happened, &mut joiners, &mut answered, &mut streams, &shared, &mut writer).await;
+    let listening =
+        listen(&mut happened, &mut joiners, &mut answered, &mut streams, &mut workers, &shared, &mut writer);
+    let told = tokio::select! {
+        told = listening => told,
+        // Even in the middle of a word: the sender that it was said to is not there any more.
+        () = over.cancelled() => Err(begun_again()),
+    };
     // A sender that has ended waits for no answer any more, and no worker may wait for us.
     drop(answered);
 
@@ -174,12 +181,18 @@ pub async fn run(
     finished
 }
 
+/// What ends a session that another one of the same sender takes the place of.
+pub fn begun_again() -> Error {
+    Error::Broken { whom: "the sender".into(), why: "it began again".into() }
+}
+
 /// Waits until every stream has ended.
 async fn listen(
     happened: &mut mpsc::Receiver<Event>,
     joiners: &mut mpsc::Receiver<Opened>,
     answered: &mut mpsc::Receiver<Answer>,
     streams: &mut JoinSet<()>,
+    workers: &mut JoinSet<()>,
     shared: &Shared,
     writer: &mut Writer<WriteHalf<Stream>>,
 ) -> Result<Agreed> {
@@ -213,8 +226,9 @@ async fn listen(
                 writer.flush().await?;
             }
             _ = heartbeat.tick() => beat(writer, &shared.site.counters).await?,
-            () = shared.over.cancelled() => {
-                return Err(Error::Broken { whom: "the sender".into(), why: "it began again".into() });
+            // Workers end when we close their queue; one that ends before has been torn out of a block.
+            Some(Err(error)) = workers.join_next() => {
+                return Err(Error::io("run", "a worker", error.into()));
             }
         }
         match agreed {
@@ -247,7 +261,10 @@ async fn finish(
         return Err(Error::protocol("the sender", format!("it left {unsettled} blocks out")));
     }
     match site.ledger.root() {
-        Some(root) if root == agreed.root => site.seal(root, verify).await,
+        Some(root) if root == agreed.root => {
+            let site = site.clone();
+            apart(async move { site.seal(root, verify).await }).await
+        }
         Some(root) => Err(Error::Differs {
             what: site.target.name(),
             why: format!("its root digest is {root}, the source's is {}", agreed.root),

@@ -273,6 +273,7 @@ mod tests {
     use crate::ends::{MemoryDisk, Source};
     use crate::limits::BLOCK_BYTES;
     use crate::send::index::GrainIndex;
+    use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
     fn shared(geometry: Geometry, have: DigestTable) -> Arc<Shared> {
@@ -297,6 +298,7 @@ mod tests {
             data_bytes: 0,
             streams: Some(1),
             since: None,
+            bitmap_lied: AtomicBool::new(false),
             encoders: 1,
             pacer: None,
             idle: Duration::from_secs(1),

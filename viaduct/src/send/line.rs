@@ -9,6 +9,7 @@ use super::index::GrainIndex;
 use super::known::{Known, Receipt};
 use super::pack::Packers;
 use super::session::Learnt;
+use crate::apart::apart;
 use crate::buffers::Buffers;
 use crate::digest::{Digest, OrderedRoot};
 use crate::error::{Error, Result};
@@ -187,7 +188,8 @@ impl Line {
         if let Some(error) = take(&self.failure) {
             return Err(error);
         }
-        self.outgoing.source.check_unchanged().await?;
+        let source = self.outgoing.source.clone();
+        apart(async move { source.check_unchanged().await }).await?;
         let counters = &self.outgoing.counters;
         let folded = self.shared.root.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(root) = folded.finish(self.planned.load(Ordering::Acquire)) else {

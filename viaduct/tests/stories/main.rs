@@ -1,10 +1,13 @@
 //! The viaduct as its users run it: the real binary, real sockets, real disks, real sshd and qemu-nbd. One story per file;
 //! one test binary, since linking is what takes its time.
 
+mod canceled;
 mod carry;
 mod ends;
 mod fencing;
 mod full;
+mod fuzzed;
+mod hooked;
 mod hostile;
 mod images;
 mod interrupted;
@@ -12,6 +15,7 @@ mod killed;
 mod lab;
 mod live;
 mod memory;
+mod progress;
 mod reuse;
 mod ssh;
 mod trees;
