@@ -157,7 +157,9 @@ fn right(dice: &mut Dice<'_>, streams: usize, size: u64, block_bytes: u32, other
     for stream in (0..streams).rev() {
         let digest = if stream == 0 { root.finish() } else { Digest::of(b"") };
         let totals = format!(r#"{{"read":0,"zero":0,"reused":0,"on_wire":0,"streams":{streams}}}"#);
-        frames.push(Frame::message(stream, Kind::End, Some(digest), totals));
+        let mut end = Frame::message(stream, Kind::End, Some(digest), totals);
+        end.header.length = u64::from_le_bytes(std::array::from_fn(|at| Digest::of(&end.payload).0[at]));
+        frames.push(end);
     }
     frames
 }

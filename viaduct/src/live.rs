@@ -130,16 +130,14 @@ impl Source for LiveSource {
 
     async fn check_unchanged(&self) -> Result<()> {
         self.inner.check_unchanged().await?;
-        if self.free().is_empty() {
-            return Ok(());
-        }
-        // What was skipped was skipped because of what the disk said then.
+        // What was skipped was skipped because of what the disk said then; and where nothing was, this is where those who
+        // write to a disk write first, so that they are found out where the end cannot tell.
         if survey_apart(self.inner.clone()).await?.evidence == self.survey.evidence {
             return Ok(());
         }
         Err(Error::SourceChanged {
             what: self.name(),
-            why: "its file systems' superblocks or maps of free space are not what they were at the start"
+            why: "its partition table, superblocks or maps of free space are not what they were at the start"
                 .into(),
         })
     }

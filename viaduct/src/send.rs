@@ -163,7 +163,8 @@ async fn live(
     let live = Arc::new(LiveSource::open(source.clone()).await?);
     live.areas().iter().for_each(|area| report(Event::Found(area.clone())));
     if live.is_whole() {
-        return Ok((source, 0));
+        // Not for what it leaves out, but for what it looks at again in the end.
+        return Ok((live, 0));
     }
     let before = count_data(source).await?;
     let left = count_data(live.clone()).await?;

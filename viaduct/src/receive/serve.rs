@@ -50,7 +50,7 @@ pub async fn serve(
         () = over.cancelled() => Err(session::begun_again()),
     };
     match prepared {
-        Ok(site) => session::run(control, joiners, site, host.options.verify_target, over).await,
+        Ok(site) => session::run(control, joiners, site, &host.options, over).await,
         Err(error) => {
             if !error.resumable() {
                 let _ = control.writer.message(Kind::Failed, &error.failure()).await;

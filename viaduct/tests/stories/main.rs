@@ -3,6 +3,7 @@
 
 mod canceled;
 mod carry;
+mod corrupted;
 mod ends;
 mod fencing;
 mod full;
@@ -18,4 +19,5 @@ mod memory;
 mod progress;
 mod reuse;
 mod ssh;
+mod torn;
 mod trees;
