@@ -74,7 +74,7 @@ fn options(dir: &std::path::Path, script: &Script) -> ReceiveOptions {
     ReceiveOptions {
         journal: Some(dir.join("journal")),
         have: vec![Disk::File(other)],
-        idle: Duration::from_millis(300),
+        idle: Duration::from_millis(100),
         verify_target: script.verify,
         ..ReceiveOptions::new(Disk::File("memory".into()))
     }

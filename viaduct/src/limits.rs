@@ -72,6 +72,8 @@ pub const LINGER: Duration = Duration::from_secs(5);
 pub const RETRY: Duration = Duration::from_secs(10);
 /// The pause between two attempts to connect.
 pub const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// The pause before coming back to a receiver that took something a moment ago.
+pub const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Data is made durable and journaled after this many bytes ...
 pub const FLUSH_BYTES: u64 = 64 << 20;

@@ -16,7 +16,7 @@ use crate::blocks::Geometry;
 use crate::digest::Digest;
 use crate::ends::{Disk, Source, open_changes, open_source};
 use crate::error::{Error, Failure, Result};
-use crate::limits::{ENCODERS, IDLE, IN_FLIGHT_BYTES, RETRY, RETRY_PAUSE, STREAMS_MAX};
+use crate::limits::{ENCODERS, IDLE, IN_FLIGHT_BYTES, RECONNECT_PAUSE, RETRY, RETRY_PAUSE, STREAMS_MAX};
 use crate::live::LiveSource;
 use crate::plan::data_bytes;
 use crate::progress::{Counters, Event, Summary, reporting};
@@ -214,16 +214,19 @@ async fn attempts(
             }
             outcome => return outcome,
         };
-        if outgoing.counters.done.load(Relaxed) != before {
-            // It was reached and took something: patience begins anew.
+        let mut pause = RETRY_PAUSE;
+        let done = outgoing.counters.done.load(Relaxed);
+        if done != before {
+            // It was reached and took something: patience begins anew, and whoever is there need not be waited for.
             deadline = Instant::now() + options.retry;
+            pause = if done > 0 { RECONNECT_PAUSE } else { RETRY_PAUSE };
             let failure = error.failure();
             report(Event::Interrupted { code: failure.code, message: failure.message });
         }
         if Instant::now() + RETRY_PAUSE >= deadline {
             return Err(error);
         }
-        tokio::time::sleep(RETRY_PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
     Err(Error::Broken { whom: connector.whom(), why: format!("it broke {ATTEMPTS_MAX} times") })
 }

@@ -13,6 +13,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 const PAUSE: Duration = Duration::from_millis(20);
+/// A task of this process that was aborted lets go when the runtime comes to drop it.
+const ABORTED: Duration = Duration::from_secs(1);
 
 /// Held as long as it lives.
 #[derive(Debug)]
@@ -52,11 +54,13 @@ impl Lock {
             // Between locking and writing its name a holder is nameless for a moment.
             let holder = read(&file).filter(|holder| started(holder.pid) == Some(holder.started));
             if let Some(holder) = holder {
+                let ours = holder.pid == std::process::id();
+                let patience = if ours { patience.max(ABORTED) } else { patience };
                 let stays = !holder.ending && began.elapsed() >= patience;
                 if epoch < holder.epoch || epoch == holder.epoch && stays {
                     return Err(fenced(holder.epoch));
                 }
-                let ends_itself = holder.ending && holder.pid == std::process::id();
+                let ends_itself = holder.ending && ours;
                 if epoch > holder.epoch && !ends_itself && ended != Some(holder) {
                     end(&file, holder, target)?;
                     ended = Some(holder);

@@ -58,6 +58,21 @@ impl Pair {
         tokio::join!(send(&sending, &connector, &|_| ()), receive(&receiving, &mut listener, &|_| ()),)
     }
 
+    /// Aborted rather than dropped: the runtime lets go of it when it comes to it, after the next one has begun.
+    fn aborted(self, moment: Duration) {
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+        let pair = Arc::new(self);
+        runtime.block_on(async {
+            let first = pair.clone();
+            let first = tokio::spawn(async move { drop(first.attempt().await) });
+            tokio::time::sleep(moment).await;
+            first.abort();
+            let (sent, received) = tokio::time::timeout(PATIENCE, pair.attempt()).await.unwrap();
+            assert_eq!(sent.unwrap().digest, received.unwrap().digest, "after {moment:?}");
+        });
+    }
+
     fn survives(&self, moments: Vec<Duration>) {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
@@ -83,6 +98,14 @@ fn both_ends_are_canceled_at_any_moment_and_the_next_attempt_goes_on() {
         let pair = Pair::new(dir.path(), Disk::File(to.clone()));
         pair.survives(moments(6, Duration::from_millis(40 + 20 * round)));
         assert!(same(&pair.from, &to), "round {round}");
+    }
+}
+
+#[test]
+fn both_ends_are_aborted_and_the_next_attempt_begins_at_once() {
+    for moment in moments(10, Duration::from_millis(120)) {
+        let dir = tempfile::tempdir().unwrap();
+        Pair::new(dir.path(), Disk::File(dir.path().join("target.raw"))).aborted(moment);
     }
 }
 

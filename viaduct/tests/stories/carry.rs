@@ -133,18 +133,6 @@ fn a_stranger_does_not_end_the_wait_for_the_right_sender() {
 }
 
 #[test]
-fn a_source_that_is_written_to_meanwhile_is_reported() {
-    let lab = Lab::new();
-    let from = disk(&lab.path("source.raw"), 16 * MIB, &[(0, 16 * MIB)]);
-    let receiver = lab.receive(lab.path("target.raw").to_str().unwrap(), &[]);
-    let mut sender = lab.send(&from, &receiver.address(), &["--rate", "4M"]);
-    sender.until_done(MIB);
-    std::fs::File::options().write(true).open(&from).unwrap().write_all_at(b"x", 0).unwrap();
-    sender.failure("source-changed");
-    receiver.failure("source-changed");
-}
-
-#[test]
 fn the_rate_is_not_exceeded() {
     let lab = Lab::new();
     for (rate, streams) in [(2, "1"), (4, "3"), (8, "8")] {

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
 
-const SIZE: u64 = 24 * MIB;
+const SIZE: u64 = 10 * MIB;
 
 /// Begins to copy, slowly enough that `change` comes in the middle.
 fn is_reported(lab: &Lab, from: &str, change: impl FnOnce()) {
@@ -104,7 +104,7 @@ fn an_export_whose_file_system_is_written_to_is_reported() {
     }
     for (clean, at) in [(true, "write -P 7 1k 512"), (false, "write -P 7 1536 512")] {
         let lab = Lab::new();
-        let image = disk(&lab.path("source.raw"), SIZE, &[]);
+        let image = disk(&lab.path("source.raw"), 24 * MIB, &[]);
         run("mkfs.ext4", &["-q", &image]);
         std::fs::write(lab.path("noise"), noise(1, 400_000)).unwrap();
         run("debugfs", &["-w", "-R", &format!("write {} noise", lab.path("noise").display()), &image]);

@@ -43,7 +43,7 @@ fn part(lab: &Lab, name: &str, content: &'static str, mebibytes: u64, make: &str
 
 /// Files by the thousand, each smaller than a block; then most of them are gone, and a hole is all that one large file has.
 const TINY: &str = r#"mkfs.ext4 -q -b 1024 -N 8000 "$1"; mkdir "$1.mnt"; mount -o loop "$1" "$1.mnt"; cd "$1.mnt"
-    for each in $(seq 3000); do echo "$each" >"tiny$each"; done; sync; rm tiny1*; truncate -s 1T hole
+    for each in $(seq 3000); do echo "$each" >"tiny$each"; done; sync; rm tiny1*; truncate -s 64M hole
     cd /; umount "$1.mnt"; rmdir "$1.mnt""#;
 
 /// As it lies under a machine whose power failed.
@@ -63,7 +63,7 @@ fn parts(lab: &Lab) -> Vec<Part> {
         part(lab, "vfat", "vfat", 34, r#"mkfs.vfat -F 32 "$1" >&2"#, Copy::Whole),
         part(lab, "dirty", "ext4", 32, DIRTY, Copy::Whole),
         part(lab, "lvm", "unknown", 8, ":", Copy::Whole),
-        part(lab, "hole", "unknown", 500, ":", Copy::Whole),
+        part(lab, "hole", "unknown", 100, ":", Copy::Whole),
         part(lab, "ext3", "ext3", 48, r#"mkfs.ext3 -q "$1""#, live("", ext)),
     ];
     for part in &all {
@@ -80,7 +80,7 @@ fn parts(lab: &Lab) -> Vec<Part> {
             }
             "vfat" => poke(&part.image, 5 * MIB, &noise(3, 4 * MIB)),
             "swap" => poke(&part.image, MIB, &noise(4, MIB)),
-            "hole" => poke(&part.image, 499 * MIB, b"the only byte that counts"),
+            "hole" => poke(&part.image, 99 * MIB, b"the only byte that counts"),
             _ => {}
         }
     }
