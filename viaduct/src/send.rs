@@ -85,7 +85,7 @@ pub async fn send(
     });
     let counters = Arc::new(Counters::default());
     let carried = async { carry(open.await?.into(), options, connector, report, &counters).await };
-    telling(&counters, report, carried).await
+    telling(&counters, report, Box::pin(carried)).await
 }
 
 /// [`send`] from a source that the caller opened.
@@ -96,7 +96,7 @@ pub async fn send_from(
     report: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<Summary> {
     let counters = Arc::new(Counters::default());
-    telling(&counters, report, carry(source, options, connector, report, &counters)).await
+    telling(&counters, report, Box::pin(carry(source, options, connector, report, &counters))).await
 }
 
 /// A sender has something to tell from its first moment on.
