@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use fluidcloud_proto::progress::TransferReport;
+use fluidcloud_proto::progress::{Area, TransferReport};
 use fluidcloud_proto::report::{CheckReport, Report, StepReport, TargetReport};
 use fluidcloud_proto::status::RelocationStatus;
 use fluidcloud_proto::topology::Severity;
@@ -74,7 +74,8 @@ fn steps(steps: &[StepReport]) -> String {
 }
 
 fn transfers(transfers: &[TransferReport]) -> String {
-    let header = ["DISK", "ON DISK", "READ", "ZERO", "REUSED", "ON WIRE", "TIME", "DIGEST", "BOTH ENDS"];
+    let header =
+        ["DISK", "ON DISK", "READ", "ZERO", "FREE", "REUSED", "ON WIRE", "TIME", "DIGEST", "BOTH ENDS"];
     let mut table = Table::new(&header);
     for transfer in transfers {
         let digest: String = transfer.digest.chars().take(16).collect();
@@ -83,6 +84,7 @@ fn transfers(transfers: &[TransferReport]) -> String {
             units::bytes(transfer.bytes_total),
             units::bytes(transfer.bytes_read),
             units::bytes(transfer.bytes_zero),
+            units::bytes(transfer.bytes_free),
             units::bytes(transfer.bytes_reused),
             units::bytes(transfer.bytes_on_wire),
             units::seconds(transfer.seconds),
@@ -90,7 +92,20 @@ fn transfers(transfers: &[TransferReport]) -> String {
             if transfer.verified { "equal" } else { "NOT COMPARED" }.to_owned(),
         ]);
     }
-    table.to_string()
+    let areas = transfers
+        .iter()
+        .flat_map(|transfer| transfer.areas.iter().map(|area| format!("{} {}", transfer.disk, found(area))));
+    std::iter::once(table.to_string()).chain(areas).collect::<Vec<_>>().join("\n")
+}
+
+/// What was found at a place of a disk, and what was made of it.
+fn found(area: &Area) -> String {
+    let read = match &area.whole_because {
+        Some(why) => format!("read whole, as {why}"),
+        None => format!("{} of it free, not read", units::bytes(area.bytes_free)),
+    };
+    let (start, length) = (units::bytes(area.start_bytes), units::bytes(area.length_bytes));
+    format!("at {start}: {} of {length}, {read}", area.content)
 }
 
 fn guests(report: &Report) -> String {
@@ -136,5 +151,22 @@ pub fn severity(severity: Severity) -> &'static str {
         Severity::Information => "information",
         Severity::Warning => "warning",
         Severity::Critical => "critical",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_read_is_told_with_the_reason() {
+        let report: Report = serde_json::from_str(include_str!("../../proto/examples/report.json")).unwrap();
+        let text = text(&report);
+        assert!(text.contains("384.0 MiB"), "{text}");
+        assert!(
+            text.contains("app/vda at 1.0 MiB: ext4 of 8.0 GiB, 384.0 MiB of it free, not read"),
+            "{text}"
+        );
+        assert!(text.contains("unknown of 16.0 KiB, read whole, as it is nothing"), "{text}");
     }
 }

@@ -94,6 +94,8 @@ fn output(step: &StepId) -> Done {
                 bytes_zero: 50,
                 bytes_reused: 0,
                 bytes_on_wire: 40,
+                bytes_free: 0,
+                areas: Vec::new(),
                 seconds: 1.0,
                 digest: "d".into(),
                 verified: true,

@@ -139,6 +139,8 @@ impl MemoryMigrator {
                 bytes_zero: bytes.iter().filter(|byte| **byte == 0).count() as u64,
                 bytes_reused: counts.bytes_reused,
                 bytes_on_wire: counts.bytes_on_wire,
+                bytes_free: 0,
+                areas: Vec::new(),
                 seconds: 0.0,
                 digest: sent,
                 verified: true,

@@ -234,6 +234,9 @@ pub struct Transport {
     /// Parallel streams per disk; chosen by the viaduct when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub streams: Option<u8>,
+    /// Copy the free space of file systems too: residue of deleted files, which is zeros at the target otherwise.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub whole: bool,
 }
 
 impl Transport {

@@ -13,7 +13,7 @@ use crate::ends::{
 use crate::error::{Error, Result};
 use crate::limits::RETRY;
 use crate::progress::{Counters, Event, Summary, reporting};
-use crate::receive::{Lock, OpenTarget, journal_dir, make_private_dir, open_site};
+use crate::receive::{Lock, OpenTarget, Opening, journal_dir, make_private_dir, open_site};
 use crate::send::{count_data, live};
 use crate::transport::SshLogin;
 use pass::Task;
@@ -162,10 +162,11 @@ async fn into_target(
     let new = !journal.exists();
     make_private_dir(&journal)?;
     let (path, name) = (journal.join("lock"), options.to.to_string());
-    let _lock = apart("lock", move || Lock::acquire(&path, &name, 0, Duration::ZERO)).await?;
+    let lock = Arc::new(apart("lock", move || Lock::acquire(&path, &name, 0, Duration::ZERO)).await?);
     let far = Arc::new(OnceLock::new());
     let open = opener(options.to.clone(), login, far.clone())?;
-    let opened = open_site(&open, announced, geometry, &source.name(), &journal, &[], counters.clone()).await;
+    let opening = Opening { announced, geometry, counters: counters.clone(), lock };
+    let opened = open_site(&open, opening, &source.name(), &journal, &[]).await;
     let site = match opened {
         Ok(site) => site,
         Err(error) => {

@@ -258,7 +258,7 @@ impl Error {
                 "stop whatever writes to the source, or copy a snapshot of it".into()
             }
             Error::Bitmap { .. } => {
-                "copy again without --bitmap: both ends are compared block by block".into()
+                "make the bitmap anew when the next copy is done; this copy compares every block".into()
             }
             Error::Journal { path, .. } => {
                 format!(

@@ -6,6 +6,7 @@
 //! plan       send/encode                                    wire     transport   receive/apply      keeper     digest
 //! ```
 
+mod apart;
 pub mod blocks;
 mod buffers;
 mod copy;

@@ -16,10 +16,10 @@ pub const BLOCKS_MAX: u64 = 2 << 20;
 /// What is recognised when it comes again: file systems place their files on borders of 4 KiB, wherever the blocks above
 /// begin.
 pub const GRAIN_BYTES: usize = 4 << 10;
-/// Grains whose place the sender remembers, at 40 bytes each: 2.5 GiB of data that is all different, in 25 MiB. Beyond that
+/// Grains whose place the sender remembers, at 24 bytes each: 2.5 GiB of data that is all different, in 15 MiB. Beyond that
 /// some are forgotten, which costs bytes on the wire and nothing else.
 pub const INDEX_GRAINS_MAX: usize = 640 << 10;
-/// Where the table of what the receiver has is large itself, the index is small: both together stay below 75 MiB.
+/// Where the table of what the receiver has is large itself, the index is small: both together stay below 70 MiB.
 pub const INDEX_GRAINS_BESIDE_TABLE: usize = 256 << 10;
 /// Other disks of the receiver that may be copied from.
 pub const SHELF_DISKS_MAX: usize = 8;
@@ -74,6 +74,8 @@ pub const LINGER: Duration = Duration::from_secs(5);
 pub const RETRY: Duration = Duration::from_secs(10);
 /// The pause between two attempts to connect.
 pub const RETRY_PAUSE: Duration = Duration::from_millis(250);
+/// The pause before coming back to a receiver that took something a moment ago.
+pub const RECONNECT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Data is made durable and journaled after this many bytes ...
 pub const FLUSH_BYTES: u64 = 64 << 20;

@@ -17,6 +17,7 @@ mod survey;
 mod view;
 mod xfs;
 
+use crate::apart::apart;
 use crate::ends::Source;
 use crate::error::{Error, Result};
 use async_trait::async_trait;
@@ -71,9 +72,7 @@ impl LiveSource {
 
 /// Surveys on a thread that may block.
 async fn survey_apart(source: Arc<dyn Source>) -> Result<Survey> {
-    let (runtime, name) = (tokio::runtime::Handle::current(), source.name());
-    let looking = tokio::task::spawn_blocking(move || runtime.block_on(survey(&*source)));
-    looking.await.map_err(|error| Error::io("examine", name, error.into()))
+    apart(async move { Ok(survey(&*source).await) }).await
 }
 
 #[async_trait]
@@ -131,16 +130,14 @@ impl Source for LiveSource {
 
     async fn check_unchanged(&self) -> Result<()> {
         self.inner.check_unchanged().await?;
-        if self.free().is_empty() {
-            return Ok(());
-        }
-        // What was skipped was skipped because of what the disk said then.
+        // What was skipped was skipped because of what the disk said then; and where nothing was, this is where those who
+        // write to a disk write first, so that they are found out where the end cannot tell.
         if survey_apart(self.inner.clone()).await?.evidence == self.survey.evidence {
             return Ok(());
         }
         Err(Error::SourceChanged {
             what: self.name(),
-            why: "its file systems' superblocks or maps of free space are not what they were at the start"
+            why: "its partition table, superblocks or maps of free space are not what they were at the start"
                 .into(),
         })
     }

@@ -7,7 +7,7 @@ use crate::live::Area;
 use serde::Serialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 /// One line of the report.
@@ -50,6 +50,7 @@ pub enum Event {
 /// How far a transfer is. Bytes of the disk, unless they say "on wire".
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Progress {
+    /// 0 until the disk is open.
     pub bytes_total: u64,
     /// Settled at the target, one way or another: written, zero, or there already.
     pub bytes_done: u64,
@@ -82,6 +83,8 @@ pub struct Summary {
 /// Counted by the workers, read by the one who reports.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
+    /// Whether there is a transfer to tell of: a sender has one, a receiver when a sender has come.
+    pub begun: AtomicBool,
     pub total: AtomicU64,
     /// What may hold data at the source.
     pub data: AtomicU64,
@@ -161,13 +164,13 @@ pub(crate) async fn reporting<T>(
         tokio::select! {
             biased;
             outcome = &mut work => {
-                if counters.total.load(Relaxed) > 0 {
+                if counters.begun.load(Relaxed) {
                     report(Event::Progress(meter.sample(Instant::now())));
                 }
                 return outcome;
             }
-            // Before a transfer has begun there is nothing to tell.
-            _ = tick.tick() => if counters.total.load(Relaxed) > 0 {
+            // As long as it takes to open and survey disks, or to read one again: the caller sees that we live.
+            _ = tick.tick() => if counters.begun.load(Relaxed) {
                 report(Event::Progress(meter.sample(Instant::now())));
             }
         }

@@ -16,7 +16,7 @@ pub(crate) use journal::Record;
 pub(crate) use ledger::Zeroing;
 pub(crate) use lock::Lock;
 pub use site::OpenTarget;
-pub(crate) use site::open_site;
+pub(crate) use site::{Opening, open_site};
 
 use crate::ends::{Disk, open_target};
 use crate::error::{Error, Result};
@@ -89,7 +89,8 @@ pub fn journal_dir(to: &Disk) -> PathBuf {
     }
 }
 
-/// Receives one disk. Returns when it is verified and durable. Cancelled by dropping: what is durable stays known.
+/// Receives one disk. Returns when it is verified and durable. Cancelled by dropping: what is durable stays known, and another
+/// call for the same target waits until what was under way has ended.
 pub async fn receive(
     options: &ReceiveOptions,
     listener: &mut dyn Listener,
@@ -115,8 +116,9 @@ pub async fn receive_to(
     make_private_dir(&journal)?;
     let (path, name, epoch, patience) =
         (journal.join("lock"), options.to.to_string(), options.epoch, options.patience);
-    let lock = tokio::task::spawn_blocking(move || lock::Lock::acquire(&path, &name, epoch, patience)).await;
-    let _lock = lock.map_err(|error| Error::io("lock", journal.display(), error.into()))??;
+    let lock = tokio::task::spawn_blocking(move || Lock::acquire(&path, &name, epoch, patience)).await;
+    let lock = Arc::new(lock.map_err(|error| Error::io("lock", journal.display(), error.into()))??);
+    let _leaving = Leaving(lock.clone());
     report(Event::Listening { address: listener.address() });
     let counters = Arc::new(Counters::default());
     let host = Host {
@@ -125,6 +127,7 @@ pub async fn receive_to(
         journal: journal.clone(),
         counters: counters.clone(),
         site: Arc::default(),
+        lock,
     };
     let receiver = Receiver { host: Arc::new(host), session: None };
     let outcome = reporting(&counters, report, receiver.run(listener, report)).await;
@@ -135,13 +138,22 @@ pub async fn receive_to(
     outcome
 }
 
+/// Dropped with the call, however that ends. Threads that are in the middle of a write hold the lock until they are done.
+struct Leaving(Arc<Lock>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.will_end();
+    }
+}
+
 /// Removes a journal, unless a receiver holds it. Only files of ours are removed: a wrong path costs nothing.
 pub fn forget(dir: &Path) -> Result<()> {
     let fail = |error| Error::io("forget", dir.display(), error);
     if !dir.join("lock").exists() && !dir.join("journal").exists() {
         return Err(fail(std::io::ErrorKind::NotFound.into()));
     }
-    let _lock = lock::Lock::acquire_free(&dir.join("lock"), &dir.display().to_string())?;
+    let _lock = Lock::acquire_free(&dir.join("lock"), &dir.display().to_string())?;
     for name in ["journal", "journal.new", "lock"] {
         match std::fs::remove_file(dir.join(name)) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(fail(error)),
@@ -254,7 +266,10 @@ impl Receiver {
         }
         if let Some(session) = self.session.take() {
             session.over.cancel();
-            let _ = session.task.await;
+            if let Ok(Ok(_)) = session.task.await {
+                // The sender did not hear that it was done. What was closed is opened anew, and found complete.
+                *self.host.site.lock().await = None;
+            }
         }
         let (joiners, queue) = mpsc::channel(usize::from(STREAMS_MAX));
         let over = CancellationToken::new();

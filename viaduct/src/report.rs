@@ -98,7 +98,7 @@ impl Report {
 }
 
 fn progress_line(progress: &Progress) -> String {
-    let percent = (progress.bytes_done * 100).checked_div(progress.bytes_total).unwrap_or(100);
+    let percent = (progress.bytes_done * 100).checked_div(progress.bytes_total).unwrap_or(0);
     let eta = progress.eta_seconds.map_or("?".to_owned(), |secs| format!("{}:{:02}", secs / 60, secs % 60));
     format!(
         "{percent:3} %  {} of {}, {} zero, {} reused, {} on the wire, {}/s, {eta} left",

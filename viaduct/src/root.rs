@@ -1,19 +1,17 @@
 //! The root digest of a disk that lies still: what `viaduct digest` prints, and what a target is compared with when it is
 //! read again.
 
+use crate::apart::apart;
 use crate::blocks::{Geometry, is_zero};
 use crate::digest::{Digest, Root};
 use crate::ends::Source;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::{Planner, Work};
 use std::sync::Arc;
 
 /// Reads the disk in `geometry`, which must not be larger than the source.
 pub async fn root_of(source: Arc<dyn Source>, geometry: Geometry) -> Result<Digest> {
-    let runtime = tokio::runtime::Handle::current();
-    let name = source.name();
-    let reading = tokio::task::spawn_blocking(move || runtime.block_on(fold(&*source, geometry)));
-    reading.await.map_err(|error| Error::io("read", name, error.into()))?
+    apart(async move { fold(&*source, geometry).await }).await
 }
 
 async fn fold(source: &dyn Source, geometry: Geometry) -> Result<Digest> {

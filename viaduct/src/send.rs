@@ -12,11 +12,12 @@ mod order;
 mod pack;
 mod session;
 
+use crate::apart::apart;
 use crate::blocks::Geometry;
 use crate::digest::Digest;
 use crate::ends::{Disk, Source, open_changes, open_source};
-use crate::error::{Error, Result};
-use crate::limits::{ENCODERS, IDLE, IN_FLIGHT_BYTES, RETRY, RETRY_PAUSE, STREAMS_MAX};
+use crate::error::{Error, Failure, Result};
+use crate::limits::{ENCODERS, IDLE, IN_FLIGHT_BYTES, RECONNECT_PAUSE, RETRY, RETRY_PAUSE, STREAMS_MAX};
 use crate::live::LiveSource;
 use crate::plan::data_bytes;
 use crate::progress::{Counters, Event, Summary, reporting};
@@ -24,7 +25,7 @@ use crate::transport::Connector;
 use crate::wire::Pacer;
 use line::Agreed;
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -76,11 +77,16 @@ pub async fn send(
     connector: &dyn Connector,
     report: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<Summary> {
-    let source: Arc<dyn Source> = match &options.bitmap {
-        Some(bitmap) => open_changes(&options.from, bitmap).await?.into(),
-        None => open_source(&options.from).await?.into(),
-    };
-    send_from(source, options, connector, report).await
+    let (from, bitmap) = (options.from.clone(), options.bitmap.clone());
+    let open = apart(async move {
+        match &bitmap {
+            Some(bitmap) => open_changes(&from, bitmap).await,
+            None => open_source(&from).await,
+        }
+    });
+    let counters = Arc::new(Counters::default());
+    let carried = async { carry(open.await?.into(), options, connector, report, &counters).await };
+    telling(&counters, report, Box::pin(carried)).await
 }
 
 /// [`send`] from a source that the caller opened.
@@ -90,17 +96,39 @@ pub async fn send_from(
     connector: &dyn Connector,
     report: &(dyn Fn(Event) + Send + Sync),
 ) -> Result<Summary> {
+    let counters = Arc::new(Counters::default());
+    telling(&counters, report, Box::pin(carry(source, options, connector, report, &counters))).await
+}
+
+/// A sender has something to tell from its first moment on.
+async fn telling<T>(
+    counters: &Arc<Counters>,
+    report: &(dyn Fn(Event) + Send + Sync),
+    work: impl Future<Output = T>,
+) -> T {
+    counters.begun.store(true, Relaxed);
+    reporting(counters, report, work).await
+}
+
+async fn carry(
+    source: Arc<dyn Source>,
+    options: &SendOptions,
+    connector: &dyn Connector,
+    report: &(dyn Fn(Event) + Send + Sync),
+    counters: &Arc<Counters>,
+) -> Result<Summary> {
     if let Some(streams) = options.streams.filter(|streams| !(1..=STREAMS_MAX).contains(streams)) {
         let remedy = format!("use 1 to {STREAMS_MAX}");
         return Err(Error::usage(format!("{streams} streams"), "it is out of bounds", remedy));
     }
+    let started = Instant::now();
     let geometry = match options.block_bytes {
         Some(block_bytes) => Geometry::new(source.size(), block_bytes)?,
         None => Geometry::for_size(source.size())?,
     };
+    counters.total.store(geometry.size(), Relaxed);
     let (source, bytes_free) =
         if options.whole || source.reads_once() { (source, 0) } else { live(source, report).await? };
-    let counters = Arc::new(Counters::default());
     let (data_bytes, second) = survey(source.clone(), geometry).await?;
     let outgoing = Arc::new(Outgoing {
         data_bytes,
@@ -109,6 +137,7 @@ pub async fn send_from(
         geometry,
         streams: options.streams,
         since: options.since,
+        bitmap_lied: AtomicBool::new(false),
         // Each holds a block: few where blocks are large.
         encoders: ((IN_FLIGHT_BYTES / geometry.block_bytes()) as usize).clamp(2, ENCODERS),
         pacer: options.rate.map(|rate| Arc::new(Pacer::new(rate))),
@@ -116,10 +145,7 @@ pub async fn send_from(
         counters: counters.clone(),
     });
     counters.data.store(outgoing.data_bytes, Relaxed);
-    counters.total.store(geometry.size(), Relaxed);
-    let started = Instant::now();
-    let Agreed { root, totals } =
-        reporting(&counters, report, attempts(&outgoing, options, connector, report)).await?;
+    let Agreed { root, totals } = attempts(&outgoing, options, connector, report).await?;
     Ok(Summary {
         bytes_total: geometry.size(),
         bytes_read: totals.read,
@@ -141,7 +167,8 @@ pub(crate) async fn live(
     let live = Arc::new(LiveSource::open(source.clone()).await?);
     live.areas().iter().for_each(|area| report(Event::Found(area.clone())));
     if live.is_whole() {
-        return Ok((source, 0));
+        // Not for what it leaves out, but for what it looks at again in the end.
+        return Ok((live, 0));
     }
     let before = count_data(source).await?;
     let left = count_data(live.clone()).await?;
@@ -160,6 +187,8 @@ struct Outgoing {
     second: Second,
     streams: Option<u16>,
     since: Option<Digest>,
+    /// A sample of what the source says has not changed was found to have changed.
+    bitmap_lied: AtomicBool,
     encoders: usize,
     pacer: Option<Arc<Pacer>>,
     idle: Duration,
@@ -168,7 +197,7 @@ struct Outgoing {
 
 /// How much data there is at most, and where the second half of the work begins.
 async fn survey(source: Arc<dyn Source>, geometry: Geometry) -> Result<(u64, Second)> {
-    on_thread(source, move |source| async move {
+    apart(async move {
         let data_bytes = data_bytes(&*source).await?;
         if source.reads_once() {
             return Ok((data_bytes, None));
@@ -179,17 +208,7 @@ async fn survey(source: Arc<dyn Source>, geometry: Geometry) -> Result<(u64, Sec
 }
 
 pub(crate) async fn count_data(source: Arc<dyn Source>) -> Result<u64> {
-    on_thread(source, |source| async move { data_bytes(&*source).await }).await
-}
-
-/// Sources may block.
-async fn on_thread<T: Send + 'static, F: Future<Output = Result<T>>>(
-    source: Arc<dyn Source>,
-    look: impl FnOnce(Arc<dyn Source>) -> F + Send + 'static,
-) -> Result<T> {
-    let (runtime, name) = (tokio::runtime::Handle::current(), source.name());
-    let looking = tokio::task::spawn_blocking(move || runtime.block_on(look(source)));
-    looking.await.map_err(|error| Error::io("examine", name, error.into()))?
+    apart(async move { data_bytes(&*source).await }).await
 }
 
 async fn attempts(
@@ -211,18 +230,31 @@ async fn attempts(
                 return Err(error);
             }
             Err(error) if error.resumable() => error,
+            // Blocks were passed over on the bitmap's word, so this attempt is lost; the next one looks at every block.
+            Err(error @ Error::Bitmap { .. }) if !outgoing.bitmap_lied.swap(true, Relaxed) => {
+                let Failure { code, message, .. } = error.failure();
+                report(Event::Interrupted {
+                    code,
+                    message: format!("{message}; all of it is compared instead"),
+                });
+                deadline = Instant::now() + options.retry;
+                continue;
+            }
             outcome => return outcome,
         };
-        if outgoing.counters.done.load(Relaxed) != before {
-            // It was reached and took something: patience begins anew.
+        let mut pause = RETRY_PAUSE;
+        let done = outgoing.counters.done.load(Relaxed);
+        if done != before {
+            // It was reached and took something: patience begins anew, and whoever is there need not be waited for.
             deadline = Instant::now() + options.retry;
+            pause = if done > 0 { RECONNECT_PAUSE } else { RETRY_PAUSE };
             let failure = error.failure();
             report(Event::Interrupted { code: failure.code, message: failure.message });
         }
         if Instant::now() + RETRY_PAUSE >= deadline {
             return Err(error);
         }
-        tokio::time::sleep(RETRY_PAUSE).await;
+        tokio::time::sleep(pause).await;
     }
     Err(Error::Broken { whom: connector.whom(), why: format!("it broke {ATTEMPTS_MAX} times") })
 }

@@ -272,6 +272,8 @@ impl Worker {
                     bytes_zero: 0,
                     bytes_reused: 0,
                     bytes_on_wire: self.world.crossed(&sync.to, 0),
+                    bytes_free: 0,
+                    areas: Vec::new(),
                     seconds: 9.0,
                     digest: crate::world::digest(&bytes),
                     verified: true,

@@ -134,7 +134,7 @@ pub async fn sync(ends: &Ends<'_>, progress: &Progress) -> Result<TransferReport
     for number in 1.. {
         let Attempt { outcome, last, fresh_bytes } = run_once(ends, &tally, progress, &saver).await;
         let error = match outcome {
-            Ok(digest) => return Ok(tally.report(ends.disk(), last, digest, began.elapsed())),
+            Ok(agreed) => return Ok(tally.report(ends.disk(), last, agreed, began.elapsed())),
             Err(error) => error,
         };
         tally = tally.with(last);

@@ -20,8 +20,8 @@ pub const VOLUMES_MAX: usize = 64;
 /// Rewrite rules of one instance.
 pub const RULES_MAX: usize = 256;
 pub const LABELS_MAX: usize = 64;
-/// Parallel streams of one disk.
-pub const STREAMS_MAX: u8 = 64;
+/// Parallel streams of one disk: as many as a viaduct has.
+pub const STREAMS_MAX: u8 = 16;
 /// Paths, patterns, URLs and other short texts.
 pub const TEXT_BYTES_MAX: usize = 4096;
 pub const REPLACEMENT_BYTES_MAX: usize = 64 * 1024;

@@ -113,9 +113,14 @@ async fn an_appliance_killed_in_the_middle_costs_only_time() {
         let overlay = stage.path("root.raw.work-fold-sdb.qcow2");
         stage.until_there("qemu-system").await;
         // Until the copy is under way: an empty overlay has less than a megabyte.
-        while std::fs::metadata(&overlay).map_or(0, |file| file.len()) < 4 << 20 {
+        let written = || std::fs::metadata(&overlay).map_or(0, |file| file.len());
+        for _ in 0..6000 {
+            if written() >= 4 << 20 {
+                break;
+            }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
+        assert!(written() >= 4 << 20, "no copy has begun");
         kill9(&stage.pids("qemu-system"));
     });
     let failure = outcome.unwrap_err().to_failure();

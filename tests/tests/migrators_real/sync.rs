@@ -78,6 +78,26 @@ async fn a_disk_arrives_verified_and_a_second_time_nothing_crosses() {
     assert!(again.bytes_on_wire < first.bytes_on_wire + (1 << 20), "sent again: {again:?}");
 }
 
+#[tokio::test]
+async fn free_space_is_left_out_and_told_unless_the_request_wants_the_whole_disk() {
+    let Some(stage) = Stage::new() else { return };
+    let (from, to) = places(&stage);
+    // Residue of a deleted file, for all the file system knows.
+    let make = "truncate -s 0 from.raw; truncate -s 100M from.raw; mkfs.ext4 -q from.raw; \
+        dd if=/dev/urandom of=from.raw bs=1M count=3 seek=80 conv=notrunc status=none";
+    sh(stage.dir.path(), make);
+    let live = transfer(stage.perform(Image, 1, sync(&from, &to, None)).await.unwrap());
+    assert!(live.bytes_free >= 2 << 20, "{live:?}");
+    let [area] = &live.areas[..] else { panic!("{live:?}") };
+    assert_eq!((area.content.as_str(), area.length_bytes, &area.whole_because), ("ext4", 100 << 20, &None));
+    assert!(area.bytes_free > 50 << 20, "{area:?}");
+    let Work::SyncDisk(mut order) = sync(&from, &to, None) else { unreachable!() };
+    order.transport.whole = true;
+    let whole = transfer(stage.perform(Image, 2, Work::SyncDisk(order)).await.unwrap());
+    assert_eq!((whole.bytes_free, &whole.areas[..]), (0, &[][..]));
+    assert_eq!(digest(&from.path), digest(&to.path));
+}
+
 /// The journal of the copy says that everything is there.
 #[tokio::test]
 async fn a_target_that_has_changed_unnoticed_since_it_was_written_is_copied_again() {

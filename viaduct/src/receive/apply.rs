@@ -4,6 +4,7 @@
 use super::journal::Record;
 use super::keeper::Keeper;
 use super::ledger::{Illegal, Ledger, Zeroing};
+use super::lock::Lock;
 use super::shelf::Shelf;
 use crate::blocks::zero_runs;
 use crate::digest::Digest;
@@ -24,6 +25,8 @@ pub struct Site {
     pub ledger: Arc<Ledger>,
     pub keeper: Keeper,
     pub counters: Arc<Counters>,
+    /// Whoever can write holds it: nobody else gets at the target before the last of us is done.
+    pub _lock: Arc<Lock>,
 }
 
 impl Site {

@@ -3,6 +3,7 @@
 
 use super::journal::{Journal, Record};
 use super::ledger::Ledger;
+use super::lock::Lock;
 use crate::ends::Target;
 use crate::error::{Error, Failure, Result};
 use crate::limits::{FLUSH_BYTES, FLUSH_EVERY, KEEPER_QUEUE};
@@ -29,10 +30,11 @@ pub struct Keeper {
 }
 
 impl Keeper {
-    pub fn start(journal: Journal, ledger: Arc<Ledger>, target: Arc<dyn Target>) -> Keeper {
+    /// `lock` is held as long as anything may be written.
+    pub fn start(journal: Journal, ledger: Arc<Ledger>, target: Arc<dyn Target>, lock: Arc<Lock>) -> Keeper {
         let (notes, queue) = mpsc::channel(KEEPER_QUEUE);
         let failure = Arc::new(Mutex::new(None));
-        let owner = Owner { journal, ledger, target, pending: Vec::new(), bytes: 0, due: None };
+        let owner = Owner { journal, ledger, target, pending: Vec::new(), bytes: 0, due: None, _lock: lock };
         let slot = failure.clone();
         tokio::spawn(async move {
             if let Err(error) = owner.run(queue).await {
@@ -82,6 +84,7 @@ struct Owner {
     pending: Vec<Record>,
     bytes: u64,
     due: Option<Instant>,
+    _lock: Arc<Lock>,
 }
 
 impl Owner {

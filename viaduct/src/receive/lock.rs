@@ -13,11 +13,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 const PAUSE: Duration = Duration::from_millis(20);
+/// A task of this process that was aborted lets go when the runtime comes to drop it.
+const ABORTED: Duration = Duration::from_secs(1);
 
 /// Held as long as it lives.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
+    holder: Holder,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,9 @@ struct Holder {
     /// Field 22 of /proc/PID/stat: tells a process from a later one with the same number.
     started: u64,
     epoch: u64,
+    /// It was canceled, and holds the lock only until its last write is done.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    ending: bool,
 }
 
 impl Lock {
@@ -48,10 +54,14 @@ impl Lock {
             // Between locking and writing its name a holder is nameless for a moment.
             let holder = read(&file).filter(|holder| started(holder.pid) == Some(holder.started));
             if let Some(holder) = holder {
-                if epoch < holder.epoch || epoch == holder.epoch && began.elapsed() >= patience {
+                let ours = holder.pid == std::process::id();
+                let patience = if ours { patience.max(ABORTED) } else { patience };
+                let stays = !holder.ending && began.elapsed() >= patience;
+                if epoch < holder.epoch || epoch == holder.epoch && stays {
                     return Err(fenced(holder.epoch));
                 }
-                if epoch > holder.epoch && ended != Some(holder) {
+                let ends_itself = holder.ending && ours;
+                if epoch > holder.epoch && !ends_itself && ended != Some(holder) {
                     end(&file, holder, target)?;
                     ended = Some(holder);
                 }
@@ -68,22 +78,32 @@ impl Lock {
             _ => {}
         }
         let pid = std::process::id();
-        let ours = Holder { pid, started: started(pid).unwrap_or(0), epoch };
-        let text = serde_json::to_vec(&ours).map_err(|error| fail("write")(error.into()))?;
-        let written =
-            file.set_len(0).and_then(|()| file.write_all_at(&text, 0)).and_then(|()| file.sync_data());
-        written.map_err(fail("write"))?;
-        Ok(Lock { _file: file })
+        let holder = Holder { pid, started: started(pid).unwrap_or(0), epoch, ending: false };
+        file.set_len(0)
+            .and_then(|()| write(&file, holder))
+            .and_then(|()| file.sync_data())
+            .map_err(fail("write"))?;
+        Ok(Lock { file, holder })
     }
 
-    /// Takes the lock only if nobody has it.
+    /// Lets the next one of the same epoch wait until we have let go, instead of being refused.
+    pub fn will_end(&self) {
+        // Who cannot read it is refused, as it would be without.
+        let _ = write(&self.file, Holder { ending: true, ..self.holder });
+    }
+
+    /// Takes the lock only if nobody has it, or is about to have it no more.
     pub fn acquire_free(path: &Path, target: &str) -> Result<Lock> {
         let file = open(path)?;
-        if try_lock(&file).map_err(|error| Error::io("lock", path.display(), error))? {
-            return Ok(Lock { _file: file });
+        let began = Instant::now();
+        while !try_lock(&file).map_err(|error| Error::io("lock", path.display(), error))? {
+            let holder = read(&file).unwrap_or_default();
+            if !holder.ending || began.elapsed() > TAKEOVER {
+                return Err(Error::Fenced { target: target.to_owned(), held: holder.epoch, ours: 0 });
+            }
+            std::thread::sleep(PAUSE);
         }
-        let held = read(&file).map_or(0, |holder| holder.epoch);
-        Err(Error::Fenced { target: target.to_owned(), held, ours: 0 })
+        Ok(Lock { file, holder: Holder::default() })
     }
 }
 
@@ -103,6 +123,10 @@ fn try_lock(file: &File) -> std::io::Result<bool> {
         Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }
+}
+
+fn write(file: &File, holder: Holder) -> std::io::Result<()> {
+    file.write_all_at(&serde_json::to_vec(&holder)?, 0)
 }
 
 fn read(file: &File) -> Option<Holder> {
@@ -183,11 +207,30 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_that_is_about_to_be_let_go_of_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("lock");
+        let held = Lock::acquire(&path, "disk", 5, NOW).unwrap();
+        held.will_end();
+        assert!(matches!(Lock::acquire(&path, "disk", 4, NOW), Err(Error::Fenced { held: 5, ours: 4, .. })));
+        let mut held = held;
+        for epoch in [5, 6] {
+            let next = path.clone();
+            let waiting = std::thread::spawn(move || Lock::acquire(&next, "disk", epoch, NOW));
+            std::thread::sleep(5 * PAUSE);
+            drop(held);
+            held = waiting.join().unwrap().unwrap();
+            held.will_end();
+        }
+    }
+
+    #[test]
     fn a_process_that_only_claims_to_hold_the_lock_is_not_killed() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("lock");
         let mut bystander = std::process::Command::new("sleep").arg("600").spawn().unwrap();
-        let holder = Holder { pid: bystander.id(), started: started(bystander.id()).unwrap(), epoch: 1 };
+        let started = started(bystander.id()).unwrap();
+        let holder = Holder { pid: bystander.id(), started, epoch: 1, ending: false };
         std::fs::write(&path, serde_json::to_vec(&holder).unwrap()).unwrap();
         let real = OpenOptions::new().write(true).open(&path).unwrap();
         assert!(try_lock(&real).unwrap());

@@ -2,8 +2,10 @@
 
 use super::ReceiveOptions;
 use super::apply::Site;
+use super::lock::Lock;
 use super::session::{self, Agreed, Opened, beating};
-use super::site::{OpenTarget, open_site};
+use super::site::{OpenTarget, Opening, open_site};
+use crate::apart::apart;
 use crate::blocks::Geometry;
 use crate::ends::Announced;
 use crate::error::{Error, Result};
@@ -24,6 +26,8 @@ pub struct Host {
     pub counters: Arc<Counters>,
     /// Opened by the first session, kept for the next.
     pub site: Arc<Mutex<Option<Site>>>,
+    /// Held by whoever can still write to the target or its journal.
+    pub lock: Arc<Lock>,
 }
 
 /// Runs a session to its end. When it returns, nothing of it is still writing.
@@ -35,12 +39,18 @@ pub async fn serve(
     over: CancellationToken,
 ) -> Result<Agreed> {
     let prepared = async {
-        let site = beating(&mut control.writer, &host.counters, prepare(&host, &control.hello)).await?;
+        // On a thread of its own: opening may take long, and is not left half done when we are dropped.
+        let opening = apart(prepare(host.clone(), control.hello.clone()));
+        let site = beating(&mut control.writer, &host.counters, opening).await?;
         session::welcome(&mut control.writer, &site, join, host.options.idle).await?;
         Ok::<_, Error>(site)
     };
-    match prepared.await {
-        Ok(site) => session::run(control, joiners, site, host.options.verify_target, over).await,
+    let prepared = tokio::select! {
+        prepared = prepared => prepared,
+        () = over.cancelled() => Err(session::begun_again()),
+    };
+    match prepared {
+        Ok(site) => session::run(control, joiners, site, &host.options, over).await,
         Err(error) => {
             if !error.resumable() {
                 let _ = control.writer.message(Kind::Failed, &error.failure()).await;
@@ -51,8 +61,12 @@ pub async fn serve(
     }
 }
 
-async fn prepare(host: &Host, hello: &Hello) -> Result<Site> {
+async fn prepare(host: Arc<Host>, hello: Hello) -> Result<Site> {
     let geometry = Geometry::new(hello.size, hello.block_bytes)?;
+    host.counters.restart();
+    host.counters.data.store(hello.data_bytes, Relaxed);
+    host.counters.total.store(hello.size, Relaxed);
+    host.counters.begun.store(true, Relaxed);
     let mut slot = host.site.lock().await;
     let site = match &*slot {
         Some(site) if site.ledger.geometry() == geometry => site.clone(),
@@ -64,20 +78,9 @@ async fn prepare(host: &Host, hello: &Hello) -> Result<Site> {
                 overcommit: host.options.overcommit,
             };
             let counters = host.counters.clone();
-            open_site(
-                &host.open,
-                announced,
-                geometry,
-                &hello.label,
-                &host.journal,
-                &host.options.have,
-                counters,
-            )
-            .await?
+            let opening = Opening { announced, geometry, counters, lock: host.lock.clone() };
+            open_site(&host.open, opening, &hello.label, &host.journal, &host.options.have).await?
         }
     };
-    host.counters.restart();
-    host.counters.data.store(hello.data_bytes, Relaxed);
-    host.counters.total.store(hello.size, Relaxed);
     Ok(slot.insert(site).clone())
 }

@@ -1,7 +1,9 @@
 //! One session: the streams of one attempt of the sender, from its hello to the verdict. It answers with what is here, has
 //! frames applied by workers, and compares the roots. Whatever ends it, no write is left running behind it.
 
+use super::ReceiveOptions;
 use super::apply::{Answer, Site, Worker};
+use crate::apart::apart;
 use crate::blocks::Geometry;
 use crate::buffers::Buffers;
 use crate::digest::Digest;
@@ -20,6 +22,7 @@ use std::time::Duration;
 use tokio::io::{ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// A stream whose hello was read.
@@ -59,6 +62,7 @@ struct Shared {
     buffers: Buffers,
     site: Site,
     over: CancellationToken,
+    idle: Duration,
 }
 
 /// Tells the sender what is here. Afterwards data may come.
@@ -101,7 +105,7 @@ pub async fn run(
     control: Opened,
     mut joiners: mpsc::Receiver<Opened>,
     site: Site,
-    verify: bool,
+    options: &ReceiveOptions,
     over: CancellationToken,
 ) -> Result<Agreed> {
     let geometry = site.ledger.geometry();
@@ -116,6 +120,7 @@ pub async fn run(
         buffers: Buffers::new((IN_FLIGHT_BYTES / geometry.block_bytes()) as usize),
         site: site.clone(),
         over: over.child_token(),
+        idle: options.idle,
     };
     let mut workers = JoinSet::new();
     // Each worker has a block of its own to unpack into: few where blocks are large.
@@ -130,7 +135,13 @@ pub async fn run(
     let mut streams = JoinSet::new();
     let Opened { reader, mut writer, .. } = control;
     streams.spawn(pump(reader, shared.clone(), true));
-    let told = listen(&mut happened, &mut joiners, &mut answered, &mut streams, &shared, &mut writer).await;
+    let listening =
+        listen(&mut happened, &mut joiners, &mut answered, &mut streams, &mut workers, &shared, &mut writer);
+    let told = tokio::select! {
+        told = listening => told,
+        // Even in the middle of a word: the sender that it was said to is not there any more.
+        () = over.cancelled() => Err(begun_again()),
+    };
     // A sender that has ended waits for no answer any more, and no worker may wait for us.
     drop(answered);
 
@@ -140,7 +151,7 @@ pub async fn run(
             let settled = beating(
                 &mut writer,
                 &site.counters,
-                finish(&mut workers, &mut happened, &site, agreed, verify),
+                finish(&mut workers, &mut happened, &site, agreed, options.verify_target),
             )
             .await;
             settled.map(|()| agreed)
@@ -174,12 +185,18 @@ pub async fn run(
     finished
 }
 
+/// What ends a session that another one of the same sender takes the place of.
+pub fn begun_again() -> Error {
+    Error::Broken { whom: "the sender".into(), why: "it began again".into() }
+}
+
 /// Waits until every stream has ended.
 async fn listen(
     happened: &mut mpsc::Receiver<Event>,
     joiners: &mut mpsc::Receiver<Opened>,
     answered: &mut mpsc::Receiver<Answer>,
     streams: &mut JoinSet<()>,
+    workers: &mut JoinSet<()>,
     shared: &Shared,
     writer: &mut Writer<WriteHalf<Stream>>,
 ) -> Result<Agreed> {
@@ -188,6 +205,8 @@ async fn listen(
     // The writing halves of the data streams have nothing to say, but dropping them would not be polite to TLS.
     let mut silent = Vec::new();
     let mut answers = Vec::new();
+    // A stream that was announced and never came has nobody who would notice its silence.
+    let mut late = None;
     loop {
         tokio::select! {
             event = happened.recv() => match event {
@@ -213,8 +232,12 @@ async fn listen(
                 writer.flush().await?;
             }
             _ = heartbeat.tick() => beat(writer, &shared.site.counters).await?,
-            () = shared.over.cancelled() => {
-                return Err(Error::Broken { whom: "the sender".into(), why: "it began again".into() });
+            () = tokio::time::sleep_until(late.unwrap_or_else(Instant::now)), if late.is_some() => {
+                return Err(Error::Silent { whom: "the sender".into(), secs: shared.idle.as_secs() });
+            }
+            // Workers end when we close their queue; one that ends before has been torn out of a block.
+            Some(Err(error)) = workers.join_next() => {
+                return Err(Error::io("run", "a worker", error.into()));
             }
         }
         match agreed {
@@ -222,7 +245,10 @@ async fn listen(
                 return Err(Error::protocol("the sender", "it had more streams than it says"));
             }
             Some(agreed) if ended == agreed.totals.streams => return Ok(agreed),
-            _ => {}
+            Some(Agreed { totals, .. }) if usize::from(totals.streams) > joined.len() => {
+                late.get_or_insert_with(|| Instant::now() + shared.idle);
+            }
+            _ => late = None,
         }
     }
 }
@@ -247,7 +273,10 @@ async fn finish(
         return Err(Error::protocol("the sender", format!("it left {unsettled} blocks out")));
     }
     match site.ledger.root() {
-        Some(root) if root == agreed.root => site.seal(root, verify).await,
+        Some(root) if root == agreed.root => {
+            let site = site.clone();
+            apart(async move { site.seal(root, verify).await }).await
+        }
         Some(root) => Err(Error::Differs {
             what: site.target.name(),
             why: format!("its root digest is {root}, the source's is {}", agreed.root),

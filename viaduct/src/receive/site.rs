@@ -4,6 +4,7 @@ use super::apply::Site;
 use super::journal::{Journal, Record};
 use super::keeper::Keeper;
 use super::ledger::Ledger;
+use super::lock::Lock;
 use super::shelf::Shelf;
 use crate::blocks::Geometry;
 use crate::ends::{Announced, Disk, Target};
@@ -16,22 +17,29 @@ use std::sync::Arc;
 /// Opens the target once the sender has announced the disk.
 pub type OpenTarget = Box<dyn Fn(Announced) -> BoxFuture<'static, Result<Box<dyn Target>>> + Send + Sync>;
 
+/// What a site is opened for.
+pub(crate) struct Opening {
+    pub announced: Announced,
+    pub geometry: Geometry,
+    pub counters: Arc<Counters>,
+    pub lock: Arc<Lock>,
+}
+
 pub(crate) async fn open_site(
     open: &OpenTarget,
-    announced: Announced,
-    geometry: Geometry,
+    opening: Opening,
     label: &str,
     journal_dir: &Path,
     have: &[Disk],
-    counters: Arc<Counters>,
 ) -> Result<Site> {
+    let geometry = opening.geometry;
     let shelf = Shelf::open(have).await?;
     // The journal first: one of another disk is refused before the target is touched.
     let ledger = Arc::new(Ledger::new(geometry, false));
     let mut journal = Journal::open(&journal_dir.join("journal"), geometry, label, |record| {
         ledger.apply(&record);
     })?;
-    let target: Arc<dyn Target> = open(announced).await?.into();
+    let target: Arc<dyn Target> = open(opening.announced).await?.into();
     if target.began_as_zeros() {
         // A fresh target beside an old journal: whatever that one spoke of is gone.
         if ledger.have_count() > 0 {
@@ -39,7 +47,7 @@ pub(crate) async fn open_site(
             journal.append(std::slice::from_ref(&forgotten))?;
         }
         let fresh = Arc::new(Ledger::new(geometry, true));
-        return begin(journal, fresh, target, shelf, counters);
+        return begin(journal, fresh, target, shelf, opening);
     }
     if !believable(&ledger, &*target).await? {
         // What lies there is still of use: the sender asks, and it is read and hashed then.
@@ -47,7 +55,7 @@ pub(crate) async fn open_site(
         journal.append(std::slice::from_ref(&forgotten))?;
         ledger.apply(&forgotten);
     }
-    begin(journal, ledger, target, shelf, counters)
+    begin(journal, ledger, target, shelf, opening)
 }
 
 fn begin(
@@ -55,15 +63,15 @@ fn begin(
     ledger: Arc<Ledger>,
     target: Arc<dyn Target>,
     shelf: Shelf,
-    counters: Arc<Counters>,
+    Opening { counters, lock, .. }: Opening,
 ) -> Result<Site> {
     if let Some(identity) = target.identity().filter(|identity| ledger.identity() != Some(*identity)) {
         let opened = Record::Opened { identity };
         journal.append(std::slice::from_ref(&opened))?;
         ledger.apply(&opened);
     }
-    let keeper = Keeper::start(journal, ledger.clone(), target.clone());
-    Ok(Site { target, shelf, ledger, keeper, counters })
+    let keeper = Keeper::start(journal, ledger.clone(), target.clone(), lock.clone());
+    Ok(Site { target, shelf, ledger, keeper, counters, _lock: lock })
 }
 
 /// An unfinished transfer owns its target, so its journal is true. Once finished, the target belongs to others: the journal

@@ -1,5 +1,6 @@
 //! What need not be read, because the source counts changes and the receiver has the state from which it counts. Believed
-//! only as far as that state is the one; a sample of what is not read is read all the same.
+//! only as far as that state is the one; a sample of what is not read is read all the same, and once it differs nothing is
+//! believed any more.
 
 use super::Outgoing;
 use crate::digest::Digest;
@@ -9,6 +10,7 @@ use crate::plan::Work;
 use crate::table::DigestTable;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 /// One in so many blocks that need not be read is read to see whether that was true ...
 const PROBE_EVERY: u64 = 61;
@@ -25,6 +27,7 @@ impl Changes {
     /// `base` is the root of the state the receiver has.
     pub fn new(outgoing: &Outgoing, base: Option<Digest>) -> Changes {
         let fits = base.is_some() && outgoing.since.is_none_or(|since| base == Some(since));
+        let fits = fits && !outgoing.bitmap_lied.load(Relaxed);
         Changes { source: outgoing.source.clone(), believed: fits && outgoing.source.tells_changes() }
     }
 

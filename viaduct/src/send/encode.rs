@@ -296,6 +296,7 @@ mod tests {
     use crate::ends::{MemoryDisk, Source};
     use crate::limits::BLOCK_BYTES;
     use crate::send::index::GrainIndex;
+    use std::sync::atomic::AtomicBool;
     use std::time::Duration;
 
     fn shared(geometry: Geometry, have: DigestTable) -> Arc<Shared> {
@@ -321,6 +322,7 @@ mod tests {
             second: None,
             streams: Some(1),
             since: None,
+            bitmap_lied: AtomicBool::new(false),
             encoders: 1,
             pacer: None,
             idle: Duration::from_secs(1),

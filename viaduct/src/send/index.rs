@@ -1,5 +1,6 @@
 //! Where the receiver has a grain, by its digest: blocks of this disk that it has written, and its other disks. Bounded: a
-//! full bucket forgets one of its entries, which costs bytes on the wire and nothing else.
+//! full bucket forgets one of its entries, which costs bytes on the wire and nothing else. Half of the digest is remembered:
+//! enough for a hint of which the receiver checks the outcome, in the whole digest of the whole block.
 
 use crate::digest::Digest;
 use crate::limits::{GRAIN_BYTES, INDEX_GRAINS_BESIDE_TABLE, INDEX_GRAINS_MAX};
@@ -9,8 +10,9 @@ const BUCKET: usize = 4;
 /// Blocks of the disk from which on the table of what the receiver has may be so large that the index must be small.
 const MANY_BLOCKS: u64 = 512 << 10;
 
-/// The digest as four words, and the place. Zeros are an empty entry, and memory that was never touched costs nothing.
-type Entry = [u64; 5];
+/// The first half of the digest, and the place. Zeros are an empty entry, and memory that was never touched costs nothing.
+type Entry = [u64; 3];
+type Key = [u64; 2];
 
 pub struct GrainIndex {
     entries: Vec<Entry>,
@@ -24,7 +26,7 @@ impl GrainIndex {
         // With a little room to spare it hardly ever forgets.
         let wanted = usize::try_from(bytes / GRAIN_BYTES as u64 / 2 * 3).unwrap_or(most);
         let buckets = (wanted.clamp(BUCKET, most) / BUCKET).max(1);
-        GrainIndex { entries: vec![[0; 5]; buckets * BUCKET], victim: 0 }
+        GrainIndex { entries: vec![[0; 3]; buckets * BUCKET], victim: 0 }
     }
 
     /// How many bytes of data it remembers without forgetting much.
@@ -37,28 +39,28 @@ impl GrainIndex {
             // What an empty entry looks like.
             return None;
         }
-        let key = words(digest);
+        let key = key_of(digest);
         let bucket = self.bucket(&key);
-        self.entries[bucket..bucket + BUCKET].iter().find(|entry| entry[..4] == key).map(|entry| entry[4])
+        self.entries[bucket..bucket + BUCKET].iter().find(|entry| entry[..2] == key).map(|entry| entry[2])
     }
 
     /// What is known stays; a grain of zeros is not worth an entry.
     pub fn insert(&mut self, digest: Digest, place: u64) {
-        let key = words(digest);
+        let key = key_of(digest);
         if digest == Digest::NONE {
             return;
         }
         let bucket = self.bucket(&key);
         let entries = &mut self.entries[bucket..bucket + BUCKET];
-        if entries.iter().any(|entry| entry[..4] == key) {
+        if entries.iter().any(|entry| entry[..2] == key) {
             return;
         }
-        let free = entries.iter().position(|entry| entry[..4] == [0; 4]);
+        let free = entries.iter().position(|entry| entry[..2] == [0; 2]);
         self.victim = (self.victim + 1) % BUCKET;
-        entries[free.unwrap_or(self.victim)] = [key[0], key[1], key[2], key[3], place];
+        entries[free.unwrap_or(self.victim)] = [key[0], key[1], place];
     }
 
-    fn bucket(&self, key: &[u64; 4]) -> usize {
+    fn bucket(&self, key: &Key) -> usize {
         key[0] as usize % (self.entries.len() / BUCKET) * BUCKET
     }
 }
@@ -69,12 +71,12 @@ impl std::fmt::Debug for GrainIndex {
     }
 }
 
-fn words(digest: Digest) -> [u64; 4] {
-    let mut words = [0; 4];
-    for (word, bytes) in words.iter_mut().zip(digest.0.as_chunks().0) {
+fn key_of(digest: Digest) -> Key {
+    let mut key = [0; 2];
+    for (word, bytes) in key.iter_mut().zip(digest.0.as_chunks().0) {
         *word = u64::from_le_bytes(*bytes);
     }
-    words
+    key
 }
 
 #[cfg(test)]
@@ -103,11 +105,11 @@ mod tests {
     }
 
     #[test]
-    fn only_the_whole_digest_counts() {
+    fn sixteen_bytes_of_the_digest_count() {
         let mut index = GrainIndex::for_data(1 << 20, 1);
         let mut other = digest(1);
         index.insert(other, 7);
-        other.0[31] ^= 1;
+        other.0[15] ^= 1;
         assert_eq!((index.get(digest(1)), index.get(other)), (Some(7), None));
         index.insert(Digest::NONE, 9);
         assert_eq!(index.get(Digest::NONE), None);

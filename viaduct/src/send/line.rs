@@ -10,6 +10,7 @@ use super::order::{Order, SECOND_NUMBERS, Weights};
 use super::pack::Packers;
 use super::session::Learnt;
 use super::{Outgoing, Second};
+use crate::apart::apart;
 use crate::buffers::Buffers;
 use crate::digest::{Digest, OrderedRoot};
 use crate::error::{Error, Result};
@@ -205,7 +206,8 @@ impl Line {
         if let Some(error) = take(&self.failure) {
             return Err(error);
         }
-        self.outgoing.source.check_unchanged().await?;
+        let source = self.outgoing.source.clone();
+        apart(async move { source.check_unchanged().await }).await?;
         let counters = &self.outgoing.counters;
         let folded = self.shared.root.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(root) = folded.finish(self.planned.load(Ordering::Acquire)) else {

@@ -235,6 +235,20 @@ async fn verdict(control: &mut In, line: &Line) -> Result<Digest> {
     }
 }
 
+/// Says that we live while something takes its time.
+async fn pinging<T>(writer: &mut Out, every: Duration, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(every, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => {
+                writer.frame(&Header::bare(Kind::Ping, 0, 0, Digest([0; 32])), &[]).await?;
+                writer.flush().await?;
+            }
+        }
+    }
+}
+
 /// The error with which the receiver explains a broken stream, if it did.
 async fn better(reader: &mut In, error: Error) -> Error {
     match tokio::time::timeout(LAST_WORDS, reader.expect()).await {
@@ -272,10 +286,13 @@ async fn write_frames(mut writer: Out, line: Arc<Line>, control: bool, ping: Dur
     if !control {
         return writer.end(Digest([0; 32]), &Totals::default()).await;
     }
-    match line.conclude().await {
+    match pinging(&mut writer, ping, line.conclude()).await {
         Ok(agreed) => writer.end(agreed.root, &agreed.totals).await,
         Err(error) => {
-            let _ = writer.message(Kind::Failed, &error.failure()).await;
+            // After a bitmap that lied we come again, for which the receiver is to wait.
+            if !matches!(error, Error::Bitmap { .. }) {
+                let _ = writer.message(Kind::Failed, &error.failure()).await;
+            }
             Err(error)
         }
     }

@@ -60,7 +60,12 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     pub async fn message<T: DeserializeOwned>(&mut self, header: &Header) -> Result<T> {
         let mut payload = Vec::new();
         self.payload(header, &mut payload).await?;
-        if header.digest != Digest::of(&payload) && header.kind != Kind::End {
+        // The digest of an end is the root.
+        let whole = match header.kind {
+            Kind::End => header.length == check_of(&payload),
+            _ => header.digest == Digest::of(&payload),
+        };
+        if !whole {
             return Err(Error::protocol(&self.whom, format!("a {:?} message arrived damaged", header.kind)));
         }
         serde_json::from_slice(&payload).map_err(|error| {
@@ -104,6 +109,13 @@ impl<R: AsyncRead + Unpin> Reader<R> {
     fn torn(&self) -> Error {
         Error::Broken { whom: self.whom.clone(), why: "it closed the stream before the end".into() }
     }
+}
+
+/// What stands as the length of an end, whose digest is taken: the start of that of its payload.
+fn check_of(payload: &[u8]) -> u64 {
+    let mut check = [0; 8];
+    check.copy_from_slice(&Digest::of(payload).0[..8]);
+    u64::from_le_bytes(check)
 }
 
 #[derive(Debug)]
@@ -157,7 +169,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
     pub async fn end(&mut self, root: Digest, totals: &super::Totals) -> Result<()> {
         let payload =
             serde_json::to_vec(totals).map_err(|error| Error::protocol(&self.whom, error.to_string()))?;
-        let header = Header { wire_length: payload.len() as u32, ..Header::bare(Kind::End, 0, 0, root) };
+        let header = Header::bare(Kind::End, 0, check_of(&payload), root);
+        let header = Header { wire_length: payload.len() as u32, ..header };
         self.frame(&header, &payload).await?;
         self.flush().await
     }
@@ -199,7 +212,8 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
 pub(crate) struct Pacer {
     bytes_per_sec: f64,
     piece: usize,
-    next: tokio::sync::Mutex<Instant>,
+    /// When the next piece may leave. Time begins to count with the first.
+    next: tokio::sync::Mutex<Option<Instant>>,
 }
 
 impl Pacer {
@@ -209,16 +223,15 @@ impl Pacer {
         let bytes_per_sec = bytes_per_sec.max(1);
         // Ten pieces a second at a crawl, so that the other end never takes slowness for silence.
         let piece = (bytes_per_sec / 10).clamp(1, CHUNK_BYTES as u64) as usize;
-        Pacer { bytes_per_sec: bytes_per_sec as f64, piece, next: tokio::sync::Mutex::new(Instant::now()) }
+        Pacer { bytes_per_sec: bytes_per_sec as f64, piece, next: tokio::sync::Mutex::new(None) }
     }
 
     async fn wait_for(&self, bytes: usize) {
         let due = {
             let mut next = self.next.lock().await;
             let now = Instant::now();
-            *next = (*next).max(now.checked_sub(Self::SLACK).unwrap_or(now));
-            let due = *next;
-            *next += Duration::from_secs_f64(bytes as f64 / self.bytes_per_sec);
+            let due = next.unwrap_or(now).max(now.checked_sub(Self::SLACK).unwrap_or(now));
+            *next = Some(due + Duration::from_secs_f64(bytes as f64 / self.bytes_per_sec));
             due
         };
         tokio::time::sleep_until(due).await;
@@ -229,25 +242,46 @@ impl Pacer {
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn the_rate_holds_across_streams_within_five_percent() {
-        let pacer = Arc::new(Pacer::new(1_000_000));
+    /// How long so many seconds' worth of bytes take on so many streams.
+    async fn paced(pacer: &Arc<Pacer>, streams: u64, seconds: f64) -> f64 {
         let started = Instant::now();
-        let tasks: Vec<_> = (0..4)
-            .map(|_| {
-                let pacer = pacer.clone();
-                tokio::spawn(async move {
-                    for _ in 0..50 {
-                        pacer.wait_for(50_000).await;
-                    }
-                })
+        let pieces = (pacer.bytes_per_sec * seconds / streams as f64 / pacer.piece as f64).round() as u64;
+        let tasks = (0..streams).map(|_| {
+            let pacer = pacer.clone();
+            tokio::spawn(async move {
+                for _ in 0..pieces {
+                    pacer.wait_for(pacer.piece).await;
+                }
             })
-            .collect();
-        for task in tasks {
+        });
+        for task in tasks.collect::<Vec<_>>() {
             task.await.unwrap();
         }
-        let seconds = started.elapsed().as_secs_f64();
-        assert!((9.5..10.5).contains(&seconds), "10 MB at 1 MB/s took {seconds}");
+        started.elapsed().as_secs_f64()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_rate_holds_across_streams_within_five_percent() {
+        for rate in [1000, 100_000, 1_000_000, 50_000_000] {
+            for streams in 1..=8 {
+                let pacer = Arc::new(Pacer::new(rate));
+                // Opening takes its time, which nobody may make up for.
+                tokio::time::sleep(Duration::from_secs(3)).await;
+                let seconds = paced(&pacer, streams, 10.0).await;
+                assert!((9.5..10.5).contains(&seconds), "{rate} on {streams} streams took {seconds} of 10 s");
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_short_transfer_keeps_to_the_rate_too_and_a_gap_is_not_made_up_for() {
+        let pacer = Arc::new(Pacer::new(10_000_000));
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let short = paced(&pacer, 2, 1.0).await;
+        assert!((0.95..1.05).contains(&short), "{short}");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        let after = paced(&pacer, 2, 5.0).await;
+        assert!((4.75..5.25).contains(&after), "{after}");
     }
 
     #[tokio::test]

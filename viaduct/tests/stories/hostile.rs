@@ -150,8 +150,9 @@ impl Liar {
 
     async fn end(&mut self, root: Digest) {
         let totals = br#"{"read":0,"zero":0,"reused":0,"on_wire":0,"streams":1}"#;
-        self.say(&Header { wire_length: totals.len() as u32, ..Header::bare(Kind::End, 0, 0, root) }, totals)
-            .await;
+        let check = u64::from_le_bytes(Digest::of(totals).0[..8].try_into().unwrap());
+        let header = Header::bare(Kind::End, 0, check, root);
+        self.say(&Header { wire_length: totals.len() as u32, ..header }, totals).await;
     }
 }
 

@@ -237,8 +237,27 @@ pub fn disk(path: &Path, size: u64, pieces: &[(u64, u64)]) -> String {
     path.display().to_string()
 }
 
+/// Whether two files hold the same. Where both have holes, nobody has to look.
 pub fn same(a: &Path, b: &Path) -> bool {
-    Command::new("cmp").arg(a).arg(b).output().unwrap().status.success()
+    let files = [a, b].map(|path| File::open(path).unwrap());
+    let size = files[0].metadata().unwrap().len();
+    let (mut at, mut pieces) = (0, [vec![0; MIB as usize], vec![0; MIB as usize]]);
+    // Each step is from the next byte of data in either file on.
+    let data = |file: &File, at| rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)).unwrap_or(size);
+    while at < size {
+        at = files.iter().map(|file| data(file, at)).min().unwrap_or(size);
+        let length = (size.saturating_sub(at)).min(MIB) as usize;
+        for (file, piece) in files.iter().zip(&mut pieces) {
+            if file.read_exact_at(&mut piece[..length], at).is_err() {
+                return false;
+            }
+        }
+        if pieces[0][..length] != pieces[1][..length] {
+            return false;
+        }
+        at += length as u64;
+    }
+    files[1].metadata().unwrap().len() == size
 }
 
 pub fn run(program: &str, args: &[&str]) -> String {

@@ -6,4 +6,5 @@ mod disks;
 mod ext;
 mod hurt;
 mod images;
+mod matrix;
 mod xfs;

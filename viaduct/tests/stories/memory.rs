@@ -1,6 +1,6 @@
 //! Memory does not follow the size of the disk.
 
-use crate::lab::{End, Lab, MIB, digest, disk};
+use crate::lab::{End, Lab, MIB, PATIENCE, digest, disk};
 use std::time::{Duration, Instant};
 
 const BOUND_KIB: u64 = 128 << 10;
@@ -14,7 +14,9 @@ fn peak_kib(end: &End) -> Option<u64> {
 
 fn peaks(mut ends: Vec<End>) -> Vec<u64> {
     let mut peaks = vec![0; ends.len()];
+    let deadline = Instant::now() + PATIENCE;
     loop {
+        assert!(Instant::now() < deadline, "it does not end");
         let mut running = false;
         for (end, peak) in ends.iter_mut().zip(&mut peaks) {
             *peak = (*peak).max(peak_kib(end).unwrap_or(0));
@@ -37,11 +39,10 @@ fn two_tebibytes_with_little_data_take_seconds_and_little_memory() {
     let tib = 1 << 40;
     let pieces: Vec<_> = (0..64).map(|number| (number * 31 * (tib / 1000), 300_000)).collect();
     let from = disk(&lab.path("source.raw"), 2 * tib, &pieces);
-    let started = Instant::now();
     let receiver = lab.receive(lab.path("target.raw").to_str().unwrap(), &[]);
     let sender = lab.send(&from, &receiver.address(), &[]);
+    // Any work that followed the size would take hours; how many seconds it takes, `deploy/bench bounds` measures.
     let peaks = peaks(vec![sender, receiver]);
-    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     assert!(peaks.iter().all(|peak| *peak < BOUND_KIB), "{peaks:?} KiB");
     assert_eq!(digest(&from), digest(lab.path("target.raw").to_str().unwrap()));
 }

@@ -157,7 +157,7 @@ fn with_a_bitmap_only_what_changed_is_read() {
 }
 
 #[test]
-fn a_bitmap_that_does_not_fit_is_found_out() {
+fn a_bitmap_that_does_not_fit_is_found_out_and_all_is_compared() {
     if !have("qemu-nbd") {
         return;
     }
@@ -177,5 +177,13 @@ fn a_bitmap_that_does_not_fit_is_found_out() {
     let _served = Served::start(&new, &socket, Some("lies"));
     let receiver = lab.receive(&to, &[]);
     let from = format!("nbd+unix:///?socket={}", socket.display());
-    lab.send(&from, &receiver.address(), &["--bitmap", "lies"]).failure("bitmap");
+    let mut sender = lab.send(&from, &receiver.address(), &["--bitmap", "lies"]);
+    let told = sender.until_event("interrupted");
+    assert_eq!(told["code"], "bitmap");
+    assert!(told["message"].as_str().unwrap().contains("compared"), "{told}");
+    let sent = sender.success();
+    assert!(sent["bytes_read"].as_u64().unwrap() >= 16 * MIB, "{sent}");
+    assert_eq!(receiver.success()["digest"], sent["digest"]);
+    assert_eq!(sent["digest"], digest(&format!("qcow2:{new}")));
+    assert!(same(&lab.path("new.raw"), &lab.path("target.raw")));
 }

@@ -106,6 +106,15 @@ fn a_disk_is_carried_over_several_ssh_sessions_with_every_kind_of_key() {
 }
 
 #[test]
+fn the_rate_is_not_exceeded_over_ssh_either() {
+    let Some(sshd) = Sshd::start() else { return };
+    disk(&sshd.lab.path("source.raw"), 4 * MIB, &[(0, 4 * MIB)]);
+    let sent = sshd.send("user", &sshd.to("target.raw"), &["--rate", "4M", "--streams", "3"]).success();
+    let seen = sent["bytes_on_wire"].as_f64().unwrap() / sent["seconds"].as_f64().unwrap();
+    assert!(seen < 1.05 * 4.0 * MIB as f64, "{seen} bytes per second");
+}
+
+#[test]
 fn a_wrong_host_key_is_refused_before_anything_happens() {
     let Some(sshd) = Sshd::start() else { return };
     disk(&sshd.lab.path("source.raw"), 4 * MIB, &[(0, MIB)]);

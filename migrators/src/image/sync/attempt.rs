@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use fluidcloud_proto::progress::Area;
 use fluidcloud_proto::request::TransportKind;
 use fluidcloud_providers::{Command, Line, Running, Site};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -25,13 +26,22 @@ const LAST_COUNT: Duration = Duration::from_secs(1);
 /// Lines of noise kept of an end, for the message when it dies.
 const NOISE_LINES_MAX: usize = 3;
 const NOISE_CHARS_MAX: usize = 200;
+/// Parts of a disk that are told in the report: as many as a GPT has places for.
+const AREAS_MAX: usize = 128;
 
 pub(super) struct Attempt {
-    /// The digest on which both ends agree.
-    pub outcome: Result<String, crate::Error>,
+    pub outcome: Result<Agreed, crate::Error>,
     pub last: Counts,
     /// What this attempt brought to the target.
     pub fresh_bytes: u64,
+}
+
+/// What both ends agree on, and what the sender alone knows.
+#[derive(Debug)]
+pub(super) struct Agreed {
+    pub digest: String,
+    pub bytes_free: u64,
+    pub areas: Vec<Area>,
 }
 
 pub(super) async fn run_once(ends: &Ends<'_>, tally: &Tally, progress: &Progress, saved: &Saver) -> Attempt {
@@ -45,7 +55,7 @@ pub(super) async fn run_once(ends: &Ends<'_>, tally: &Tally, progress: &Progress
     Attempt { outcome, last, fresh_bytes: last.bytes_done.saturating_sub(last.bytes_reused) }
 }
 
-async fn run(ends: &Ends<'_>, told: &mut (dyn FnMut(Counts) + Send)) -> Result<String, crate::Error> {
+async fn run(ends: &Ends<'_>, told: &mut (dyn FnMut(Counts) + Send)) -> Result<Agreed, crate::Error> {
     let (source, target) = ends.prepare().await?;
     match ends.transport() {
         TransportKind::Tcp => over_tcp(ends, &source, &target, told).await,
@@ -54,7 +64,7 @@ async fn run(ends: &Ends<'_>, told: &mut (dyn FnMut(Counts) + Send)) -> Result<S
             let mut sender = End::start(ends, "sender", &*ends.source, &command).await?;
             match sender.finish(told).await {
                 // Over ssh the receiver reports to the sender, which says that both agreed.
-                Ok(finished) => Ok(verified(ends, "sender", finished)?.digest),
+                Ok(finished) => Ok(sender.agreed(verified(ends, "sender", finished)?)),
                 Err(error) => Err(error.into()),
             }
         }
@@ -66,7 +76,7 @@ async fn over_tcp(
     source: &Prepared,
     target: &Prepared,
     told: &mut (dyn FnMut(Counts) + Send),
-) -> Result<String, crate::Error> {
+) -> Result<Agreed, crate::Error> {
     let command = ends.receiver(source, target);
     let mut receiver = End::start(ends, "receiver", &*ends.target, &command).await?;
     let address = receiver.listening().await?;
@@ -79,7 +89,7 @@ async fn over_tcp(
             let received = verified(ends, "receiver", received)?;
             told(sent.counts);
             if sent.digest == received.digest {
-                return Ok(sent.digest);
+                return Ok(sender.agreed(sent));
             }
             let disk = ends.disk().to_string();
             Err(Error::Disagree { disk, sent: sent.digest, received: received.digest }.into())
@@ -157,6 +167,7 @@ struct End {
     running: Running,
     failed: Option<Error>,
     finished: Option<Finished>,
+    areas: Vec<Area>,
     noise: VecDeque<String>,
 }
 
@@ -175,6 +186,7 @@ impl End {
             running,
             failed: None,
             finished: None,
+            areas: Vec::new(),
             noise: VecDeque::new(),
         })
     }
@@ -234,10 +246,16 @@ impl End {
                     tracing::warn!(disk = %self.disk, end = self.name, code, message, "viaduct");
                 }
                 Said::Finished(finished) => self.finished = Some(finished.clone()),
-                Said::Listening { .. } | Said::Progress(_) | Said::Other => {}
+                Said::Found(found) if self.areas.len() < AREAS_MAX => self.areas.push(found.clone().into()),
+                Said::Listening { .. } | Said::Progress(_) | Said::Found(_) | Said::Other => {}
             }
             return Some(said);
         }
+    }
+
+    fn agreed(&mut self, finished: Finished) -> Agreed {
+        let areas = std::mem::take(&mut self.areas);
+        Agreed { digest: finished.digest, bytes_free: finished.bytes_free.unwrap_or(0), areas }
     }
 
     fn keep(&mut self, line: &str) {

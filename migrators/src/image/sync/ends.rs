@@ -156,6 +156,9 @@ impl<'a> Ends<'a> {
         if let Some(rate) = self.order.transport.rate_bytes_per_sec {
             command = command.args(["--rate", &rate.to_string()]);
         }
+        if self.order.transport.whole {
+            command = command.args(["--whole"]);
+        }
         command.args(["--report", "json", "--die-with-stdin"])
     }
 }

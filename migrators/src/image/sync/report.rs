@@ -1,6 +1,7 @@
 //! What a viaduct says on its standard output: one JSON object per line. Unknown events are skipped, so that a newer
 //! viaduct can say more.
 
+use fluidcloud_proto::progress::Area;
 use serde::Deserialize;
 
 /// One line of the report.
@@ -11,6 +12,7 @@ pub(super) enum Said {
         address: String,
     },
     Progress(Counts),
+    Found(Found),
     Finished(Finished),
     Failed {
         code: String,
@@ -67,6 +69,27 @@ pub(super) struct Finished {
     pub counts: Counts,
     pub digest: String,
     pub verified: bool,
+    /// Told by the sender, which alone knows.
+    #[serde(default)]
+    pub bytes_free: Option<u64>,
+}
+
+/// A part of the source, before anything is sent.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+pub(super) struct Found {
+    start: u64,
+    length: u64,
+    content: String,
+    bytes_free: u64,
+    #[serde(default)]
+    whole_because: Option<String>,
+}
+
+impl From<Found> for Area {
+    fn from(found: Found) -> Self {
+        let Found { start, length, content, bytes_free, whole_because } = found;
+        Self { start_bytes: start, length_bytes: length, content, bytes_free, whole_because }
+    }
 }
 
 /// `None` for a line that is no report, such as a warning of a library.
@@ -86,13 +109,19 @@ mod tests {
             "bytes_reused":0,"bytes_on_wire":3,"rate_bps":7,"eta_seconds":null}"#;
         let Some(Said::Progress(counts)) = parse(progress) else { panic!("not read as progress") };
         assert_eq!((counts.bytes_done, counts.bytes_on_wire, counts.eta_seconds), (5, 3, None));
+        let found = r#"{"event":"found","start":1,"length":9,"content":"ext4","bytes_free":5}"#;
+        let Some(Said::Found(found)) = parse(found) else { panic!("not read as found") };
+        let area = Area::from(found);
+        assert_eq!((area.start_bytes, area.length_bytes, area.bytes_free), (1, 9, 5));
+        assert_eq!((area.content.as_str(), area.whole_because), ("ext4", None));
         let finished = r#"{"event":"finished","bytes_total":10,"bytes_read":4,"bytes_zero":1,"bytes_reused":5,
-            "bytes_on_wire":3,"seconds":1.5,"digest":"abc","verified":true}"#;
+            "bytes_on_wire":3,"bytes_free":1,"seconds":1.5,"digest":"abc","verified":true}"#;
         let Some(Said::Finished(finished)) = parse(finished) else { panic!("not read as finished") };
         assert_eq!(
             (finished.digest.as_str(), finished.verified, finished.counts.bytes_reused),
             ("abc", true, 5)
         );
+        assert_eq!(finished.bytes_free, Some(1));
         let failed = r#"{"event":"failed","code":"no-room","message":"m","remedy":"r","retryable":false}"#;
         assert!(
             matches!(parse(failed), Some(Said::Failed { code, retryable: false, .. }) if code == "no-room")

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
 
+use super::attempt::Agreed;
 use super::report::Counts;
 
 /// Sums are written down this often: what a kill can hide from the report.
@@ -53,7 +54,7 @@ impl Tally {
         }
     }
 
-    pub fn report(&self, disk: &DiskId, last: Counts, digest: String, took: Duration) -> TransferReport {
+    pub fn report(&self, disk: &DiskId, last: Counts, agreed: Agreed, took: Duration) -> TransferReport {
         let sum = self.with(last);
         TransferReport {
             disk: disk.clone(),
@@ -62,8 +63,10 @@ impl Tally {
             bytes_zero: sum.bytes_zero,
             bytes_reused: last.bytes_reused,
             bytes_on_wire: sum.bytes_on_wire,
+            bytes_free: agreed.bytes_free,
+            areas: agreed.areas,
             seconds: took.as_secs_f64(),
-            digest,
+            digest: agreed.digest,
             verified: true,
         }
     }
@@ -137,7 +140,8 @@ mod tests {
 
     fn report(tally: Tally, last: Counts) -> TransferReport {
         let disk = DiskId { component: "app".parse().unwrap(), disk: "vda".parse().unwrap() };
-        tally.report(&disk, last, "d".into(), Duration::from_secs(2))
+        let agreed = Agreed { digest: "d".into(), bytes_free: 7, areas: Vec::new() };
+        tally.report(&disk, last, agreed, Duration::from_secs(2))
     }
 
     #[test]

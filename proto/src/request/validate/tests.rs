@@ -221,8 +221,8 @@ fn the_target_is_another_provider() {
 #[test]
 fn the_transport_can_move_something() {
     insta::assert_snapshot!(told(|request| request.transport.rate_bytes_per_sec = Some(0)), @"InvalidRequest: `rate_bytes_per_sec` of the transport is 0, so nothing would move; give the bytes per second a disk may take, or leave it out");
-    insta::assert_snapshot!(told(|request| request.transport.streams = Some(0)), @"InvalidRequest: `streams` of the transport is 0; give 1 to 64, or leave it out");
-    insta::assert_snapshot!(told(|request| request.transport.streams = Some(65)), @"InvalidRequest: `streams` of the transport is 65; give 1 to 64, or leave it out");
+    insta::assert_snapshot!(told(|request| request.transport.streams = Some(0)), @"InvalidRequest: `streams` of the transport is 0; give 1 to 16, or leave it out");
+    insta::assert_snapshot!(told(|request| request.transport.streams = Some(17)), @"InvalidRequest: `streams` of the transport is 17; give 1 to 16, or leave it out");
 }
 
 #[test]
