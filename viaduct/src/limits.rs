@@ -105,6 +105,9 @@ pub const DIRECT_MIN_BYTES: usize = 64 << 10;
 pub const DIRECT_BOUNCE_BYTES: usize = 1 << 20;
 pub const DIRECT_BOUNCES: usize = 4;
 
+/// Blocks that are read and digested at a time where nothing is sent.
+pub const DIGESTERS: usize = 4;
+
 /// Progress is told this often.
 pub const PROGRESS_EVERY: Duration = Duration::from_millis(500);
 

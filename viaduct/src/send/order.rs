@@ -128,3 +128,79 @@ impl<'a> Order<'a> {
         (first, self.places.last().map_or(first, |place| place.number))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ends::{MemoryDisk, Source};
+    use std::sync::Arc;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
+
+    const BLOCK: u32 = 64 << 10;
+
+    async fn outgoing(blocks: usize) -> Outgoing {
+        let source: Arc<dyn Source> = Arc::new(MemoryDisk::new(vec![1; blocks * BLOCK as usize]));
+        let geometry = Geometry::new(source.size(), BLOCK).unwrap();
+        Outgoing {
+            second: second_place(&*source, geometry, source.size()).await.unwrap(),
+            source,
+            geometry,
+            data_bytes: geometry.size(),
+            streams: Some(1),
+            since: None,
+            bitmap_lied: AtomicBool::new(false),
+            encoders: 1,
+            pacer: None,
+            idle: Duration::from_secs(1),
+            counters: Arc::default(),
+        }
+    }
+
+    /// The blocks in the order in which they come, with their numbers, for a line that idles or does not; blocks from `heavy`
+    /// on do not pack.
+    async fn walk(outgoing: &Outgoing, heavy: u64, idle: impl Fn(usize) -> bool) -> Vec<(u64, u64)> {
+        let changes = Changes::new(outgoing, None);
+        let weights = Weights::new(outgoing.second);
+        let have = DigestTable::new(outgoing.geometry.blocks());
+        let mut order = Order::new(outgoing, &changes, outgoing.second);
+        let mut seen = Vec::new();
+        while let Some((number, work)) =
+            order.next(&weights, idle(seen.len()), outgoing, &have).await.unwrap()
+        {
+            let Work::Read { index, .. } = work else { panic!("{work:?}") };
+            weights.observe(index, 1000, if index >= heavy { 1000 } else { 300 });
+            seen.push((number, index));
+        }
+        let (first, end) = order.ends();
+        let numbers: Vec<_> = (0..first).chain(SECOND_NUMBERS..end.max(SECOND_NUMBERS)).collect();
+        let mut told = seen.clone();
+        told.sort();
+        // In the order of their numbers, blocks are in the order of the disk, and none is missing.
+        assert_eq!(told.iter().map(|(number, _)| *number).collect::<Vec<_>>(), numbers);
+        let indexes: Vec<_> = told.iter().map(|(_, index)| *index).collect();
+        assert_eq!(indexes, (0..outgoing.geometry.blocks()).collect::<Vec<_>>());
+        seen
+    }
+
+    #[tokio::test]
+    async fn an_idle_line_gets_what_is_heavy_and_a_busy_one_what_is_light() {
+        let outgoing = outgoing(400).await;
+        let second = outgoing.second.unwrap();
+        assert_eq!(second, 247);
+        let heavy_first = walk(&outgoing, second, |_| true).await;
+        let light_first = walk(&outgoing, second, |_| false).await;
+        let late = |seen: &[(u64, u64)]| seen[..150].iter().filter(|(_, index)| *index >= second).count();
+        assert!(late(&heavy_first) > 120, "{}", late(&heavy_first));
+        assert!(late(&light_first) < 30, "{}", late(&light_first));
+        walk(&outgoing, 100, |at| at % 3 == 0).await;
+    }
+
+    #[tokio::test]
+    async fn a_small_disk_is_walked_in_order() {
+        let outgoing = outgoing(100).await;
+        assert_eq!(outgoing.second, None);
+        let seen = walk(&outgoing, 50, |_| true).await;
+        assert!(seen.is_sorted());
+    }
+}
