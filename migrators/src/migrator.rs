@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::plan::MigratorKind;
 use fluidcloud_proto::progress::TransferProgress;
 use fluidcloud_proto::task::{Output, Task, Work};
-use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::topology::DiskPlace;
 use fluidcloud_providers::{Moment, Provider, Registry, Site};
 use tokio::sync::watch;

@@ -196,3 +196,6 @@ impl Provider for OpenstackProvider {
         self.all_made(relocation).await
     }
 }
+
+#[cfg(test)]
+mod tests;

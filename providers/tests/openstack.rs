@@ -32,7 +32,11 @@ async fn a_source_is_described_and_its_disks_are_copied_without_touching_it() {
     let found = provider.inspect(&name).await.unwrap();
     assert_eq!((found.power, found.disks.len(), found.nics.len()), (Power::Running, 1, 1));
     assert_eq!(found.disks[0].role, DiskRole::Root);
-    assert!(found.concerns.iter().all(|concern| concern.severity < Severity::Critical), "{:?}", found.concerns);
+    assert!(
+        found.concerns.iter().all(|concern| concern.severity < Severity::Critical),
+        "{:?}",
+        found.concerns
+    );
     assert!(!provider.addresses(&name).await.unwrap().is_empty());
 
     let places = [found.disks[0].place.clone()];
@@ -41,7 +45,11 @@ async fn a_source_is_described_and_its_disks_are_copied_without_touching_it() {
     provider.stop(&name, std::time::Duration::from_secs(30)).await.unwrap();
     let stamp = provider.disks_stamp(&name).await.unwrap();
     let site = provider.open(relocation, &places, Moment::Stopped).await.unwrap();
-    let look = fluidcloud_providers::Command::new("sh").args(["-c", "head -c 512 \"$1\" | tail -c 2 | od -An -tx1", "look"]);
+    let look = fluidcloud_providers::Command::new("sh").args([
+        "-c",
+        "head -c 512 \"$1\" | tail -c 2 | od -An -tx1",
+        "look",
+    ]);
     let told = site.run(&look.arg(&places[0].path)).await.unwrap().text();
     assert_eq!(told.split_whitespace().collect::<Vec<_>>(), ["55", "aa"], "a disk that boots");
     assert_eq!(provider.disks_stamp(&name).await.unwrap(), stamp, "copying is no writing");
@@ -66,7 +74,8 @@ async fn a_helper_is_one_however_many_ask_for_it() {
     );
     assert_eq!(first.unwrap().address(), second.unwrap().address());
     let made = one.made_for(relocation).await.unwrap();
-    let servers = made.iter().filter(|made| matches!(made, Made::Scrap { path } if path.starts_with("server")));
+    let servers =
+        made.iter().filter(|made| matches!(made, Made::Scrap { path } if path.starts_with("server")));
     assert_eq!(servers.count(), 1, "{made:?}");
     for _ in 0..2 {
         other.settle(relocation).await.unwrap();
@@ -79,5 +88,8 @@ async fn what_the_cloud_refuses_is_told_in_its_words() {
     let Some(real) = Real::start().await else { return };
     let call = Call::get(Service::Compute, "/servers/none", "look at server `none`");
     let error = real.api().call(call).await.unwrap_err();
-    assert!(matches!(&error, Error::Refused { status: 404, message, .. } if message.contains("none")), "{error:?}");
+    assert!(
+        matches!(&error, Error::Refused { status: 404, message, .. } if message.contains("none")),
+        "{error:?}"
+    );
 }

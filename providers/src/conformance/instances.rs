@@ -3,9 +3,7 @@
 use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::topology::{DiskRole, Power};
 
-use super::{
-    DISK_BYTES, Fixture, GRACE, MEMORY_BYTES, disk_bytes, expect_error, instance_order, name, undo,
-};
+use super::{DISK_BYTES, Fixture, GRACE, MEMORY_BYTES, disk_bytes, expect_error, instance_order, name, undo};
 use crate::error::Error;
 use crate::provider::{InstanceOrder, Made, Reservation};
 
@@ -45,7 +43,11 @@ async fn an_instance_made_twice_is_one_and_is_what_was_ordered(fixture: &dyn Fix
     assert_eq!(places, ordered, "root first, then in the order given");
     let roles: Vec<_> = instance.disks.iter().map(|disk| disk.role).collect();
     assert_eq!(roles, [DiskRole::Root, DiskRole::Volume]);
-    assert!(instance.disks.iter().all(|disk| disk.size_bytes == disk_bytes(&*provider)), "{:?}", instance.disks);
+    assert!(
+        instance.disks.iter().all(|disk| disk.size_bytes == disk_bytes(&*provider)),
+        "{:?}",
+        instance.disks
+    );
     assert!(instance.disks.iter().all(|disk| disk.bus == provider.hardware().disk_bus));
     assert_eq!(instance.nics[0].mac, order.nics[0].mac, "the hardware address is kept");
     assert_eq!(instance.nics[0].model, provider.hardware().nic, "the model is the target's");

@@ -4,7 +4,7 @@
 pub(crate) mod catalog;
 pub(crate) mod entry;
 #[cfg(test)]
-mod fake_cloud;
+pub(crate) mod fake_cloud;
 mod page;
 mod refusal;
 mod retry;

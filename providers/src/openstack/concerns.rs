@@ -59,7 +59,8 @@ fn of_server(server: &Server, parts: &Parts, found: &mut Found<'_>) {
         found.add(Critical, "", "it has no disk", "attach its disk, or leave it out of the service");
     }
     if server.image_id().is_some() && root_bytes(parts) == 0 {
-        let message = "how large its root disk is nobody says: neither its flavor nor its image, which is gone";
+        let message =
+            "how large its root disk is nobody says: neither its flavor nor its image, which is gone";
         found.add(Critical, "", message, "resize it to a flavor with a disk, then try again");
     }
     if !parts.volumes.is_empty() || server.image_id().is_some() {
@@ -85,7 +86,12 @@ fn of_flavor(parts: &Parts, found: &mut Found<'_>) {
             found.add(Critical, "", "what is sealed in its TPM does not move", remedy);
         }
         if key.starts_with("hw:mem_encryption") {
-            found.add(Warning, "", "its memory is encrypted by its host; at the target it is not", "check that it may be moved");
+            found.add(
+                Warning,
+                "",
+                "its memory is encrypted by its host; at the target it is not",
+                "check that it may be moved",
+            );
         }
     }
 }
@@ -97,8 +103,14 @@ fn of_volume(device: &str, volume: &Volume, found: &mut Found<'_>) {
         found.add(Critical, &part, "other servers may write to it meanwhile", remedy);
     }
     if volume.encrypted {
-        let message = "its cloud encrypts it; at the target it is encrypted only if the volume type there does so";
-        found.add(Warning, &part, message, "configure an encrypted `volume_type` at the target, or accept it");
+        let message =
+            "its cloud encrypts it; at the target it is encrypted only if the volume type there does so";
+        found.add(
+            Warning,
+            &part,
+            message,
+            "configure an encrypted `volume_type` at the target, or accept it",
+        );
     }
     if !matches!(volume.status.as_str(), "in-use" | "available") {
         let message = format!("its volume {} is in state {}", volume.id, volume.status);

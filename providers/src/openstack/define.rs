@@ -31,14 +31,15 @@ impl OpenstackProvider {
             return Ok(());
         }
         let all = self.api.flavors().await?;
-        let flavor = flavors::choose(&all, order.vcpus, order.memory_bytes).ok_or_else(|| Error::Unsupported {
-            provider: self.id.to_string(),
-            what: format!(
-                "run `{}`: no flavor has {} processors and {} bytes of memory",
-                order.name, order.vcpus, order.memory_bytes
-            ),
-            remedy: "ask the cloud for such a flavor, or choose another target".to_owned(),
-        })?;
+        let flavor =
+            flavors::choose(&all, order.vcpus, order.memory_bytes).ok_or_else(|| Error::Unsupported {
+                provider: self.id.to_string(),
+                what: format!(
+                    "run `{}`: no flavor has {} processors and {} bytes of memory",
+                    order.name, order.vcpus, order.memory_bytes
+                ),
+                remedy: "ask the cloud for such a flavor, or choose another target".to_owned(),
+            })?;
         let disks = self.ordered_disks(order, &volumes)?;
         for volume in &disks {
             self.release(order.relocation, volume).await?;
@@ -84,7 +85,9 @@ impl OpenstackProvider {
                 remedy: "give it a root disk".to_owned(),
             });
         };
-        self.api.volume_action(&root.id, "make bootable", json!({"os-set_bootable": {"bootable": true}})).await?;
+        self.api
+            .volume_action(&root.id, "make bootable", json!({"os-set_bootable": {"bootable": true}}))
+            .await?;
         let hardware = self.hardware_properties(uefi);
         let action = json!({"os-set_image_metadata": {"metadata": hardware}});
         self.api.volume_action(&root.id, "describe the hardware for", action).await?;

@@ -81,7 +81,10 @@ mod tests {
         let found = among(&[data, root.clone(), volume(RelocationId::new(), "0", &[])]);
         assert_eq!(found.len(), 1);
         let ids: Vec<_> = found[0].volumes.iter().map(|volume| volume.id.as_str()).collect();
-        assert_eq!((ids, found[0].flavor.as_str(), found[0].autostart.as_str()), (vec!["0", "1"], "f", "later"));
+        assert_eq!(
+            (ids, found[0].flavor.as_str(), found[0].autostart.as_str()),
+            (vec!["0", "1"], "f", "later")
+        );
         assert_eq!(among(&[root]).len(), 1, "one disk is enough");
     }
 }

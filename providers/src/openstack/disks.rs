@@ -78,7 +78,8 @@ impl OpenstackProvider {
         disk: &DiskId,
     ) -> Result<Vec<Volume>, Error> {
         let mut volumes = self.api.volumes_of(relocation).await?;
-        volumes.retain(|volume| tag::is_disk(&volume.metadata, relocation, disk) && volume.status != "deleting");
+        volumes
+            .retain(|volume| tag::is_disk(&volume.metadata, relocation, disk) && volume.status != "deleting");
         Ok(volumes)
     }
 

@@ -21,7 +21,8 @@ pub(super) fn choose(flavors: &[Flavor], vcpus: u32, memory_bytes: u64) -> Optio
 
 /// Asks for hardware that the guest does not need, such as GPUs, and that few hosts have.
 fn is_special(flavor: &Flavor) -> bool {
-    let special = ["pci_passthrough:", "resources:VGPU", "resources:CUSTOM_", "trait:CUSTOM_", "hw:mem_encryption"];
+    let special =
+        ["pci_passthrough:", "resources:VGPU", "resources:CUSTOM_", "trait:CUSTOM_", "hw:mem_encryption"];
     flavor.extra_specs.keys().any(|key| special.iter().any(|start| key.starts_with(start)))
 }
 
@@ -39,7 +40,12 @@ mod tests {
 
     #[test]
     fn the_nearest_that_fits_is_taken_and_never_a_smaller_one() {
-        let all = [flavor("l", 4, 8192, 0), flavor("s", 1, 512, 0), flavor("m", 2, 2048, 20), flavor("m0", 2, 2048, 0)];
+        let all = [
+            flavor("l", 4, 8192, 0),
+            flavor("s", 1, 512, 0),
+            flavor("m", 2, 2048, 20),
+            flavor("m0", 2, 2048, 0),
+        ];
         assert_eq!(chosen(&all, 2, 2048), Some("m0"), "the same, without a disk that nobody needs");
         assert_eq!(chosen(&all, 1, 513), Some("m0"));
         assert_eq!(chosen(&all, 3, 100), Some("l"));

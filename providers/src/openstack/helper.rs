@@ -129,29 +129,33 @@ impl OpenstackProvider {
 
     /// One that fails to come up is removed, so that the next attempt makes another.
     async fn runs(&self, id: &str) -> Result<Server, Error> {
-        until(|| format!("the start of helper server {id}"), BUILD_MAX, || async {
-            let Some(server) = self.api.server(id).await? else {
-                return Err(self.api.lost(format!("helper server {id}")));
-            };
-            match server.status.as_str() {
-                "ACTIVE" => Ok(Some(server)),
-                "ERROR" => {
-                    self.api.delete_server(id).await?;
-                    let cause = format!("it went into state ERROR: {}", server.reason()).into();
-                    Err(Error::Driver {
-                        provider: self.id.to_string(),
-                        what: "start the helper server".to_owned(),
-                        cause,
-                    })
+        until(
+            || format!("the start of helper server {id}"),
+            BUILD_MAX,
+            || async {
+                let Some(server) = self.api.server(id).await? else {
+                    return Err(self.api.lost(format!("helper server {id}")));
+                };
+                match server.status.as_str() {
+                    "ACTIVE" => Ok(Some(server)),
+                    "ERROR" => {
+                        self.api.delete_server(id).await?;
+                        let cause = format!("it went into state ERROR: {}", server.reason()).into();
+                        Err(Error::Driver {
+                            provider: self.id.to_string(),
+                            what: "start the helper server".to_owned(),
+                            cause,
+                        })
+                    }
+                    // Somebody, or its host, turned it off.
+                    "SHUTOFF" if server.task.is_none() => {
+                        self.api.act(id, "start", json!({"os-start": null})).await?;
+                        Ok(None)
+                    }
+                    _ => Ok(None),
                 }
-                // Somebody, or its host, turned it off.
-                "SHUTOFF" if server.task.is_none() => {
-                    self.api.act(id, "start", json!({"os-start": null})).await?;
-                    Ok(None)
-                }
-                _ => Ok(None),
-            }
-        })
+            },
+        )
         .await
     }
 
@@ -180,9 +184,11 @@ impl OpenstackProvider {
         if let Some(key) = server.metadata.get(HOST_KEY) {
             return Ok(key.clone());
         }
-        let key = until(|| self.silent_helper(&server.id), BOOTED_MAX, || async {
-            Ok(told_key(&self.api.console(&server.id).await?))
-        })
+        let key = until(
+            || self.silent_helper(&server.id),
+            BOOTED_MAX,
+            || async { Ok(told_key(&self.api.console(&server.id).await?)) },
+        )
         .await?;
         self.api.set_metadata(server, &[(HOST_KEY, key.as_str())]).await?;
         Ok(key)
@@ -190,7 +196,9 @@ impl OpenstackProvider {
 
     fn silent_helper(&self, id: &str) -> String {
         let image = &self.config.helper.image;
-        format!("helper server {id} to tell its host key on the console (does image `{image}` run user data?)")
+        format!(
+            "helper server {id} to tell its host key on the console (does image `{image}` run user data?)"
+        )
     }
 
     fn site_at(&self, address: &str, key: &str) -> HelperSite {
@@ -202,23 +210,30 @@ impl OpenstackProvider {
             key: helper.key.clone(),
             known_hosts: Path::new("/dev/null").to_owned(),
         };
-        let site = SiteConfig { ssh: None, address: address.to_owned(), dir: helper.dir.clone(), peer_ssh: None };
+        let site =
+            SiteConfig { ssh: None, address: address.to_owned(), dir: helper.dir.clone(), peer_ssh: None };
         let ssh = SshSite::new(self.id.clone(), &site, &login).with_host_keys(format!("{address} {key}\n"));
         HelperSite::new(ssh)
     }
 
     async fn answers(&self, site: &HelperSite) -> Result<(), Error> {
         let hello = Command::new("true").timeout_secs(20);
-        until(|| format!("ssh at helper {}", site.host()), ANSWERS_MAX, || async { match site.run(&hello).await {
-            Ok(_) => Ok(Some(())),
-            Err(Error::Unreachable { .. } | Error::TimedOut { .. }) => Ok(None),
-            // sshd may be up before our key is in its place.
-            Err(error @ Error::Unauthorized { .. }) => {
-                tracing::debug!(%error, "the helper is not ready");
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }})
+        until(
+            || format!("ssh at helper {}", site.host()),
+            ANSWERS_MAX,
+            || async {
+                match site.run(&hello).await {
+                    Ok(_) => Ok(Some(())),
+                    Err(Error::Unreachable { .. } | Error::TimedOut { .. }) => Ok(None),
+                    // sshd may be up before our key is in its place.
+                    Err(error @ Error::Unauthorized { .. }) => {
+                        tracing::debug!(%error, "the helper is not ready");
+                        Ok(None)
+                    }
+                    Err(error) => Err(error),
+                }
+            },
+        )
         .await
     }
 
@@ -259,13 +274,17 @@ impl OpenstackProvider {
 
     /// It is in use until Nova has given back the port.
     async fn drop_group(&self, id: &str) -> Result<(), Error> {
-        until(|| format!("the deletion of security group {id}"), REMOVED_MAX, || async {
-            match self.api.delete_security_group(id).await {
-                Ok(()) => Ok(Some(())),
-                Err(Error::Refused { status: 409, .. }) => Ok(None),
-                Err(error) => Err(error),
-            }
-        })
+        until(
+            || format!("the deletion of security group {id}"),
+            REMOVED_MAX,
+            || async {
+                match self.api.delete_security_group(id).await {
+                    Ok(()) => Ok(Some(())),
+                    Err(Error::Refused { status: 409, .. }) => Ok(None),
+                    Err(error) => Err(error),
+                }
+            },
+        )
         .await
     }
 

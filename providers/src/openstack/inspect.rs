@@ -153,8 +153,7 @@ impl OpenstackProvider {
         }
         for (device, volume) in &parts.volumes {
             let role = if disks.is_empty() { DiskRole::Root } else { DiskRole::Volume };
-            let device =
-                if device.is_empty() { device_name(bus, disks.len()) } else { device.clone() };
+            let device = if device.is_empty() { device_name(bus, disks.len()) } else { device.clone() };
             disks.extend(disk_name(&device).map(|name| Disk {
                 name,
                 role,
@@ -215,7 +214,10 @@ mod tests {
             ("hw_disk_bus".to_owned(), json!("scsi")),
             ("hw_firmware_type".to_owned(), json!("uefi")),
         ]);
-        assert_eq!((Asked::of(&asked).disk_bus.as_str(), Asked::of(&asked).firmware), ("scsi", Firmware::Uefi));
+        assert_eq!(
+            (Asked::of(&asked).disk_bus.as_str(), Asked::of(&asked).firmware),
+            ("scsi", Firmware::Uefi)
+        );
     }
 
     #[test]

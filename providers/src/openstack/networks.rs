@@ -91,13 +91,13 @@ impl Api {
         description: &str,
     ) -> Result<FloatingIp, Error> {
         let call = Call::post(Service::Network, "/floatingips", "allocate a floating IP");
-        let body =
-            json!({"floating_network_id": network, "port_id": port, "description": description});
+        let body = json!({"floating_network_id": network, "port_id": port, "description": description});
         self.one(call.json(json!({"floatingip": body})), "floatingip").await
     }
 
     pub(super) async fn move_floating_ip(&self, id: &str, port: &str) -> Result<(), Error> {
-        let call = Call::put(Service::Network, format!("/floatingips/{id}"), format!("associate floating IP {id}"));
+        let call =
+            Call::put(Service::Network, format!("/floatingips/{id}"), format!("associate floating IP {id}"));
         self.call(call.json(json!({"floatingip": {"port_id": port}}))).await.map(drop)
     }
 

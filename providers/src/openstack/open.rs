@@ -1,7 +1,7 @@
 //! Disks at hand in the helper, each under its place. A target's volumes are attached themselves; of a source only copies.
 
-use std::time::Duration;
 use std::sync::Arc;
+use std::time::Duration;
 
 use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::topology::DiskPlace;
@@ -91,34 +91,40 @@ impl OpenstackProvider {
 
     async fn attach_to(&self, server: &str, volume: &str) -> Result<(), Error> {
         let refused = Mutex::new(None);
-        until(|| format!("the attachment of volume {volume}"), ATTACHED_MAX, || async {
-            let found = self.api.volume(volume).await?;
-            let found = found.ok_or_else(|| self.api.lost(format!("volume {volume}")))?;
-            match found.status.as_str() {
-                "in-use" if found.is_attached_to(server) => Ok(Some(())),
-                "in-use" => Err(Error::Unsupported {
-                    provider: self.id.to_string(),
-                    what: format!("work on volume {volume}, which another server uses"),
-                    remedy: "detach it there".to_owned(),
-                }),
-                // Asked for a second time only when it was let go.
-                "available" => match self.api.attach(server, volume).await {
-                    Ok(()) => Ok(None),
-                    Err(error @ Error::Refused { status: 400 | 409, full: false, .. }) => {
-                        match refused.lock().await.replace(error) {
-                            // Another worker may have been quicker once.
-                            None => Ok(None),
-                            Some(error) => Err(error),
+        until(
+            || format!("the attachment of volume {volume}"),
+            ATTACHED_MAX,
+            || async {
+                let found = self.api.volume(volume).await?;
+                let found = found.ok_or_else(|| self.api.lost(format!("volume {volume}")))?;
+                match found.status.as_str() {
+                    "in-use" if found.is_attached_to(server) => Ok(Some(())),
+                    "in-use" => Err(Error::Unsupported {
+                        provider: self.id.to_string(),
+                        what: format!("work on volume {volume}, which another server uses"),
+                        remedy: "detach it there".to_owned(),
+                    }),
+                    // Asked for a second time only when it was let go.
+                    "available" => match self.api.attach(server, volume).await {
+                        Ok(()) => Ok(None),
+                        Err(error @ Error::Refused { status: 400 | 409, full: false, .. }) => {
+                            match refused.lock().await.replace(error) {
+                                // Another worker may have been quicker once.
+                                None => Ok(None),
+                                Some(error) => Err(error),
+                            }
                         }
-                    }
-                    Err(error) => Err(error),
-                },
-                "error" | "error_attaching" => {
-                    Err(self.api.broken(format!("volume {volume}"), &found.status, "see the log of nova-compute"))
+                        Err(error) => Err(error),
+                    },
+                    "error" | "error_attaching" => Err(self.api.broken(
+                        format!("volume {volume}"),
+                        &found.status,
+                        "see the log of nova-compute",
+                    )),
+                    _ => Ok(None),
                 }
-                _ => Ok(None),
-            }
-        })
+            },
+        )
         .await
     }
 

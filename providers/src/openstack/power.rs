@@ -94,21 +94,25 @@ impl OpenstackProvider {
             Found::Server(server) => *server,
         };
         let id = server.id;
-        until(|| format!("the start of `{instance}`"), STARTED_MAX, || async {
-            let Some(server) = self.api.server(&id).await? else { return Err(self.unknown(instance)) };
-            let action = match server.status.as_str() {
-                "ACTIVE" => return Ok(Some(())),
-                "ERROR" if server.task.is_none() => return Err(self.in_error(&server)),
-                _ if server.task.is_some() => return Ok(None),
-                "SHUTOFF" => json!({"os-start": null}),
-                "PAUSED" => json!({"unpause": null}),
-                "SUSPENDED" => json!({"resume": null}),
-                "SHELVED" | "SHELVED_OFFLOADED" => json!({"unshelve": null}),
-                _ => return Ok(None),
-            };
-            self.ask(&id, "start", action).await?;
-            Ok(None)
-        })
+        until(
+            || format!("the start of `{instance}`"),
+            STARTED_MAX,
+            || async {
+                let Some(server) = self.api.server(&id).await? else { return Err(self.unknown(instance)) };
+                let action = match server.status.as_str() {
+                    "ACTIVE" => return Ok(Some(())),
+                    "ERROR" if server.task.is_none() => return Err(self.in_error(&server)),
+                    _ if server.task.is_some() => return Ok(None),
+                    "SHUTOFF" => json!({"os-start": null}),
+                    "PAUSED" => json!({"unpause": null}),
+                    "SUSPENDED" => json!({"resume": null}),
+                    "SHELVED" | "SHELVED_OFFLOADED" => json!({"unshelve": null}),
+                    _ => return Ok(None),
+                };
+                self.ask(&id, "start", action).await?;
+                Ok(None)
+            },
+        )
         .await
     }
 
@@ -117,22 +121,30 @@ impl OpenstackProvider {
             Found::Defined(_) => return Ok(Stopped::Unknown),
             Found::Server(server) => *server,
         };
-        until(|| format!("the stop of `{instance}`"), STOPPED_MAX + grace, || async {
-            let Some(server) = self.api.server(&server.id).await? else { return Err(self.unknown(instance)) };
-            match server.status.as_str() {
-                "SHUTOFF" if server.task.is_none() => return Ok(Some(())),
-                // Its compute host lost it, but it may still run.
-                "ERROR" if server.task.is_none() => self.ask(&server.id, "stop", json!({"os-stop": null})).await?,
-                "ACTIVE" | "RESCUE" if server.task.is_none() => {
-                    self.ask(&server.id, "stop", json!({"os-stop": null})).await?;
+        until(
+            || format!("the stop of `{instance}`"),
+            STOPPED_MAX + grace,
+            || async {
+                let Some(server) = self.api.server(&server.id).await? else {
+                    return Err(self.unknown(instance));
+                };
+                match server.status.as_str() {
+                    "SHUTOFF" if server.task.is_none() => return Ok(Some(())),
+                    // Its compute host lost it, but it may still run.
+                    "ERROR" if server.task.is_none() => {
+                        self.ask(&server.id, "stop", json!({"os-stop": null})).await?
+                    }
+                    "ACTIVE" | "RESCUE" if server.task.is_none() => {
+                        self.ask(&server.id, "stop", json!({"os-stop": null})).await?;
+                    }
+                    "PAUSED" if server.task.is_none() => {
+                        self.ask(&server.id, "unpause", json!({"unpause": null})).await?;
+                    }
+                    _ => (),
                 }
-                "PAUSED" if server.task.is_none() => {
-                    self.ask(&server.id, "unpause", json!({"unpause": null})).await?;
-                }
-                _ => (),
-            }
-            Ok(None)
-        })
+                Ok(None)
+            },
+        )
         .await?;
         // Nova tells neither whether the guest went by itself nor how long it waited.
         Ok(Stopped::Unknown)
@@ -172,8 +184,15 @@ impl OpenstackProvider {
 
     pub(super) async fn stamp_of(&self, server: &Server) -> Result<String, Error> {
         const HARMLESS: [&str; 9] = [
-            "stop", "lock", "unlock", "createImage", "attach_interface", "detach_interface", "createBackup",
-            "shelve", "shelveOffload",
+            "stop",
+            "lock",
+            "unlock",
+            "createImage",
+            "attach_interface",
+            "detach_interface",
+            "createBackup",
+            "shelve",
+            "shelveOffload",
         ];
         let actions = self.api.actions(&server.id).await?;
         let mut writing: Vec<_> =

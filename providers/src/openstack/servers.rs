@@ -164,12 +164,16 @@ impl Api {
     /// Returns when it is gone.
     pub(super) async fn delete_server(&self, id: &str) -> Result<(), Error> {
         self.remove(Call::delete(Service::Compute, path(id), format!("delete server {id}"))).await?;
-        until(|| format!("the deletion of server {id}"), DELETE_MAX, || async {
-            Ok(match self.server(id).await? {
-                Some(server) if !matches!(server.status.as_str(), "DELETED" | "SOFT_DELETED") => None,
-                _ => Some(()),
-            })
-        })
+        until(
+            || format!("the deletion of server {id}"),
+            DELETE_MAX,
+            || async {
+                Ok(match self.server(id).await? {
+                    Some(server) if !matches!(server.status.as_str(), "DELETED" | "SOFT_DELETED") => None,
+                    _ => Some(()),
+                })
+            },
+        )
         .await
     }
 

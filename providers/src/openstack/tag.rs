@@ -73,7 +73,8 @@ pub(super) fn is_of(metadata: &Metadata, relocation: RelocationId) -> bool {
 }
 
 pub(super) fn is_disk(metadata: &Metadata, relocation: RelocationId, disk: &DiskId) -> bool {
-    has(metadata, relocation, Role::Disk) && metadata.get(DISK).is_some_and(|found| *found == disk.to_string())
+    has(metadata, relocation, Role::Disk)
+        && metadata.get(DISK).is_some_and(|found| *found == disk.to_string())
 }
 
 /// As long as metadata may be.
@@ -106,8 +107,11 @@ mod tests {
     #[test]
     fn only_its_own_relocation_and_role_has_it() {
         let (one, other) = (RelocationId::new(), RelocationId::new());
-        let made: Metadata = serde_json::from_value(metadata(one, Role::Disk, &[(NOTE, "x".into())])).unwrap();
-        assert!(has(&made, one, Role::Disk) && !has(&made, one, Role::Copy) && !has(&made, other, Role::Disk));
+        let made: Metadata =
+            serde_json::from_value(metadata(one, Role::Disk, &[(NOTE, "x".into())])).unwrap();
+        assert!(
+            has(&made, one, Role::Disk) && !has(&made, one, Role::Copy) && !has(&made, other, Role::Disk)
+        );
         assert!(describes(&description(one, "port a 0"), one) && !describes(&description(one, "x"), other));
         assert!(!describes("", one));
     }

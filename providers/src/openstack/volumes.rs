@@ -122,16 +122,22 @@ impl Api {
     }
 
     pub(super) async fn volume_has(&self, id: &str, status: &str, within: Duration) -> Result<Volume, Error> {
-        until(|| format!("volume {id} to be {status}"), within, || async {
-            let volume = self.volume(id).await?.ok_or_else(|| self.lost(format!("volume {id}")))?;
-            match volume.status.as_str() {
-                found if found == status => Ok(Some(volume)),
-                "error" | "error_deleting" | "error_restoring" | "error_extending" => {
-                    Err(self.broken(format!("volume {id}"), &volume.status, "see the log of cinder-volume"))
+        until(
+            || format!("volume {id} to be {status}"),
+            within,
+            || async {
+                let volume = self.volume(id).await?.ok_or_else(|| self.lost(format!("volume {id}")))?;
+                match volume.status.as_str() {
+                    found if found == status => Ok(Some(volume)),
+                    "error" | "error_deleting" | "error_restoring" | "error_extending" => Err(self.broken(
+                        format!("volume {id}"),
+                        &volume.status,
+                        "see the log of cinder-volume",
+                    )),
+                    _ => Ok(None),
                 }
-                _ => Ok(None),
-            }
-        })
+            },
+        )
         .await
     }
 
@@ -142,8 +148,7 @@ impl Api {
 
     pub(super) async fn tag_volume(&self, id: &str, set: &[(&str, String)]) -> Result<(), Error> {
         let metadata: Metadata = set.iter().map(|(k, v)| ((*k).to_owned(), tag::short(v))).collect();
-        let call =
-            Call::post(Service::Volume, format!("{}/metadata", path(id)), format!("mark volume {id}"));
+        let call = Call::post(Service::Volume, format!("{}/metadata", path(id)), format!("mark volume {id}"));
         self.call(call.safe().json(json!({"metadata": metadata}))).await.map(drop)
     }
 
@@ -155,29 +160,33 @@ impl Api {
     /// Returns when it is gone. It must not be attached.
     pub(super) async fn delete_volume(&self, id: &str) -> Result<(), Error> {
         let refusals = AtomicU32::new(0);
-        until(|| format!("the deletion of volume {id}"), SETTLED_MAX, || async {
-            let Some(volume) = self.volume(id).await? else { return Ok(Some(())) };
-            match volume.status.as_str() {
-                "deleting" => Ok(None),
-                "error_deleting" => {
-                    Err(self.broken(format!("volume {id}"), &volume.status, "ask the cloud to remove it"))
-                }
-                // Detached a moment ago.
-                "detaching" | "attaching" | "creating" | "downloading" | "in-use" => Ok(None),
-                _ => {
-                    let call = Call::delete(Service::Volume, path(id), format!("delete volume {id}"));
-                    match self.remove(call).await {
-                        // Somebody else may have been quicker; another reason stays.
-                        Err(Error::Refused { status: 400 | 409, .. })
-                            if refusals.fetch_add(1, Ordering::Relaxed) < REFUSALS_MAX =>
-                        {
-                            Ok(None)
+        until(
+            || format!("the deletion of volume {id}"),
+            SETTLED_MAX,
+            || async {
+                let Some(volume) = self.volume(id).await? else { return Ok(Some(())) };
+                match volume.status.as_str() {
+                    "deleting" => Ok(None),
+                    "error_deleting" => {
+                        Err(self.broken(format!("volume {id}"), &volume.status, "ask the cloud to remove it"))
+                    }
+                    // Detached a moment ago.
+                    "detaching" | "attaching" | "creating" | "downloading" | "in-use" => Ok(None),
+                    _ => {
+                        let call = Call::delete(Service::Volume, path(id), format!("delete volume {id}"));
+                        match self.remove(call).await {
+                            // Somebody else may have been quicker; another reason stays.
+                            Err(Error::Refused { status: 400 | 409, .. })
+                                if refusals.fetch_add(1, Ordering::Relaxed) < REFUSALS_MAX =>
+                            {
+                                Ok(None)
+                            }
+                            done => done.map(|()| None),
                         }
-                        done => done.map(|()| None),
                     }
                 }
-            }
-        })
+            },
+        )
         .await
     }
 
@@ -196,37 +205,51 @@ impl Api {
     }
 
     pub(super) async fn snapshot_is_whole(&self, id: &str) -> Result<(), Error> {
-        until(|| format!("snapshot {id} to be whole"), MADE_MAX, || async {
-            let call = Call::get(Service::Volume, format!("/snapshots/{id}"), format!("look at snapshot {id}"));
-            let snapshot: Snapshot = self.one(call, "snapshot").await?;
-            match snapshot.status.as_str() {
-                "available" => Ok(Some(())),
-                "error" => Err(self.broken(format!("snapshot {id}"), "error", "see the log of cinder-volume")),
-                _ => Ok(None),
-            }
-        })
+        until(
+            || format!("snapshot {id} to be whole"),
+            MADE_MAX,
+            || async {
+                let call =
+                    Call::get(Service::Volume, format!("/snapshots/{id}"), format!("look at snapshot {id}"));
+                let snapshot: Snapshot = self.one(call, "snapshot").await?;
+                match snapshot.status.as_str() {
+                    "available" => Ok(Some(())),
+                    "error" => {
+                        Err(self.broken(format!("snapshot {id}"), "error", "see the log of cinder-volume"))
+                    }
+                    _ => Ok(None),
+                }
+            },
+        )
         .await
     }
 
     pub(super) async fn delete_snapshot(&self, id: &str) -> Result<(), Error> {
         let path = format!("/snapshots/{id}");
-        until(|| format!("the deletion of snapshot {id}"), SETTLED_MAX, || async {
-            let call = Call::get(Service::Volume, path.clone(), format!("look at snapshot {id}"));
-            let Some(snapshot) = self.find::<Snapshot>(call, "snapshot").await? else { return Ok(Some(())) };
-            match snapshot.status.as_str() {
-                "deleting" | "creating" => Ok(None),
-                "error_deleting" => Err(self.broken(
-                    format!("snapshot {id}"),
-                    "error_deleting",
-                    "ask the cloud to remove it",
-                )),
-                _ => {
-                    let call = Call::delete(Service::Volume, path.clone(), format!("delete snapshot {id}"));
-                    self.remove(call).await?;
-                    Ok(None)
+        until(
+            || format!("the deletion of snapshot {id}"),
+            SETTLED_MAX,
+            || async {
+                let call = Call::get(Service::Volume, path.clone(), format!("look at snapshot {id}"));
+                let Some(snapshot) = self.find::<Snapshot>(call, "snapshot").await? else {
+                    return Ok(Some(()));
+                };
+                match snapshot.status.as_str() {
+                    "deleting" | "creating" => Ok(None),
+                    "error_deleting" => Err(self.broken(
+                        format!("snapshot {id}"),
+                        "error_deleting",
+                        "ask the cloud to remove it",
+                    )),
+                    _ => {
+                        let call =
+                            Call::delete(Service::Volume, path.clone(), format!("delete snapshot {id}"));
+                        self.remove(call).await?;
+                        Ok(None)
+                    }
                 }
-            }
-        })
+            },
+        )
         .await
     }
 
@@ -237,7 +260,8 @@ impl Api {
     }
 
     pub(super) async fn images_of(&self, relocation: RelocationId) -> Result<Vec<Image>, Error> {
-        let call = Call::get(Service::Image, "/images", "list images").query(tag::RELOCATION, relocation.to_string());
+        let call = Call::get(Service::Image, "/images", "list images")
+            .query(tag::RELOCATION, relocation.to_string());
         let mut images: Vec<Image> = self.list(call, "images").await?;
         images.retain(|image| image.has(tag::RELOCATION, &relocation.to_string()));
         Ok(images)
@@ -260,16 +284,20 @@ impl Api {
     }
 
     pub(super) async fn image_is_whole(&self, id: &str) -> Result<Image, Error> {
-        until(|| format!("image {id} to be whole"), MADE_MAX, || async {
-            let image = self.image(id).await?.ok_or_else(|| self.lost(format!("image {id}")))?;
-            match image.status.as_str() {
-                "active" => Ok(Some(image)),
-                "killed" | "deleted" => {
-                    Err(self.broken(format!("image {id}"), &image.status, "see the log of nova-compute"))
+        until(
+            || format!("image {id} to be whole"),
+            MADE_MAX,
+            || async {
+                let image = self.image(id).await?.ok_or_else(|| self.lost(format!("image {id}")))?;
+                match image.status.as_str() {
+                    "active" => Ok(Some(image)),
+                    "killed" | "deleted" => {
+                        Err(self.broken(format!("image {id}"), &image.status, "see the log of nova-compute"))
+                    }
+                    _ => Ok(None),
                 }
-                _ => Ok(None),
-            }
-        })
+            },
+        )
         .await
     }
 

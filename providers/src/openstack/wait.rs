@@ -39,10 +39,14 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn it_ends_with_what_was_found_or_with_its_time() {
         let looks = AtomicU32::new(0);
-        let found = until(|| "it".into(), Duration::from_secs(60), || async {
-            let look = looks.fetch_add(1, Ordering::Relaxed) + 1;
-            Ok((look == 3).then_some(look))
-        });
+        let found = until(
+            || "it".into(),
+            Duration::from_secs(60),
+            || async {
+                let look = looks.fetch_add(1, Ordering::Relaxed) + 1;
+                Ok((look == 3).then_some(look))
+            },
+        );
         assert_eq!(found.await.unwrap(), 3);
         let begun = Instant::now();
         let never = until(|| "it".into(), Duration::from_secs(60), async || Ok(None::<()>)).await;

@@ -14,10 +14,11 @@ use fluidcloud_providers::openstack::api::{Api, CLOUD, Call, Service};
 use fluidcloud_providers::openstack::{HelperConfig, OpenstackConfig, OpenstackProvider};
 use fluidcloud_providers::{Moment, Provider};
 use serde_json::{Value, json};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::eye::Eye;
 
+static TURN: Mutex<()> = Mutex::const_new(());
 const LOOK: Duration = Duration::from_millis(500);
 const DONE_MAX: u32 = 600;
 const MIB: u64 = 1 << 20;
@@ -30,6 +31,8 @@ pub struct Real {
     eye: Eye,
     /// Servers and volumes made here, removed by `clear`.
     made: Mutex<Vec<(String, Option<String>)>>,
+    /// Listings of the project are compared: one test at a time.
+    _turn: MutexGuard<'static, ()>,
     _key: tempfile::TempDir,
 }
 
@@ -39,7 +42,12 @@ fn variable(name: &str, lab: String) -> String {
 }
 
 fn shape() -> Hardware {
-    Hardware { machine: "pc".into(), disk_bus: "virtio".into(), nic: "virtio".into(), format: DiskFormat::Raw }
+    Hardware {
+        machine: "pc".into(),
+        disk_bus: "virtio".into(),
+        nic: "virtio".into(),
+        format: DiskFormat::Raw,
+    }
 }
 
 impl Real {
@@ -49,12 +57,14 @@ impl Real {
             eprintln!("SKIPPED: no cloud to test on: set {CLOUD} to an entry of clouds.yaml");
             return None;
         };
+        let turn = TURN.lock().await;
         let keys = tempfile::tempdir().unwrap();
         let key: PathBuf = keys.path().join("key");
         let path = key.to_str().unwrap();
-        let made = std::process::Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", path]);
-        let mut made = made;
-        assert!(made.status().expect("ssh-keygen").success());
+        let made = std::process::Command::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-f", path])
+            .status();
+        assert!(made.expect("ssh-keygen").success());
         let helper = HelperConfig {
             image: variable("IMAGE", "lab-guest".into()),
             flavor: variable("HELPER_FLAVOR", "lab.small".into()),
@@ -78,7 +88,7 @@ impl Real {
         let flavor = variable("FLAVOR", "lab.tiny".into());
         let flavor = id_of(provider.api(), Service::Compute, "flavors", &flavor).await;
         let eye = Eye::open(&provider).await;
-        Some(Self { config, image, flavor, provider, eye, made: Mutex::default(), _key: keys })
+        Some(Self { config, image, flavor, provider, eye, made: Mutex::default(), _turn: turn, _key: keys })
     }
 
     pub fn api(&self) -> &Api {
@@ -164,7 +174,8 @@ fn open(config: &OpenstackConfig) -> OpenstackProvider {
 
 pub async fn id_of(api: &Api, service: Service, key: &str, name: &str) -> String {
     let found = api.call(Call::get(service, format!("/{key}"), format!("list {key}"))).await.unwrap();
-    let found = found[key].as_array().unwrap().iter().find(|thing| thing["name"] == name || thing["id"] == name);
+    let found =
+        found[key].as_array().unwrap().iter().find(|thing| thing["name"] == name || thing["id"] == name);
     found.unwrap_or_else(|| panic!("no {key} `{name}`"))["id"].as_str().unwrap().to_owned()
 }
 
@@ -182,7 +193,8 @@ impl Fixture for Real {
     async fn make_foreign(&self, name: &InstanceName, autostart: bool) {
         let network = id_of(self.api(), Service::Network, "networks", &self.config.network).await;
         let volume = self.eye.make_volume(self.api(), json!({"size": 1, "imageRef": self.image})).await;
-        let disk = json!({"boot_index": 0, "uuid": volume, "source_type": "volume", "destination_type": "volume"});
+        let disk =
+            json!({"boot_index": 0, "uuid": volume, "source_type": "volume", "destination_type": "volume"});
         let metadata = if autostart { json!({"fluidcloud_autostart": "true"}) } else { json!({}) };
         let server = json!({
             "name": name, "flavorRef": self.flavor, "networks": [{"uuid": network}], "metadata": metadata,
@@ -201,7 +213,8 @@ impl Fixture for Real {
     }
 
     async fn memory_bytes(&self) -> u64 {
-        let flavors = self.api().call(Call::get(Service::Compute, "/flavors/detail", "list flavors")).await.unwrap();
+        let flavors =
+            self.api().call(Call::get(Service::Compute, "/flavors/detail", "list flavors")).await.unwrap();
         let all = flavors["flavors"].as_array().unwrap().iter();
         let fits = all.filter(|flavor| flavor["vcpus"] == 1).filter_map(|flavor| flavor["ram"].as_u64());
         fits.map(|mib| mib * MIB).filter(|bytes| *bytes >= MEMORY_BYTES).min().expect("a flavor that fits")
@@ -220,7 +233,8 @@ impl Fixture for Real {
     }
 
     async fn leave_scraps(&self, relocation: RelocationId, beside: &DiskPlace) {
-        let site = self.provider.open(relocation, std::slice::from_ref(beside), Moment::Stopped).await.unwrap();
+        let site =
+            self.provider.open(relocation, std::slice::from_ref(beside), Moment::Stopped).await.unwrap();
         for suffix in [".viaduct", ".work.qcow2", ".lock"] {
             let path = PathBuf::from(format!("{}{suffix}", beside.path));
             site.put_bytes(b"j", &path, 0o600).await.unwrap();
@@ -231,12 +245,14 @@ impl Fixture for Real {
 impl Real {
     /// Metadata of the server, or of the root volume of one that was never started.
     async fn notes(&self, name: &InstanceName) -> Value {
-        let servers = self.api().call(Call::get(Service::Compute, "/servers/detail", "list servers")).await.unwrap();
+        let servers =
+            self.api().call(Call::get(Service::Compute, "/servers/detail", "list servers")).await.unwrap();
         let servers = servers["servers"].as_array().unwrap();
         if let Some(server) = servers.iter().find(|server| server["name"] == name.as_str()) {
             return server["metadata"].clone();
         }
-        let volumes = self.api().call(Call::get(Service::Volume, "/volumes/detail", "list volumes")).await.unwrap();
+        let volumes =
+            self.api().call(Call::get(Service::Volume, "/volumes/detail", "list volumes")).await.unwrap();
         let volumes = volumes["volumes"].as_array().unwrap().iter().map(|volume| &volume["metadata"]);
         let mut roots = volumes.filter(|notes| notes["fluidcloud_place"] == "0");
         roots.find(|notes| notes["fluidcloud_instance"] == name.as_str()).expect("the instance").clone()

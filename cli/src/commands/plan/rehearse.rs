@@ -1,8 +1,8 @@
 //! Tries on the running source what a relocation would do inside its guests, through the migrators that will do it.
 
 use fluidcloud_conduit::rehearsals;
-use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_migrators::rehearse::{is_nothing, rehearse as rehearse_at};
+use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{ProviderId, RelocationId};
 use fluidcloud_proto::request::RelocationRequest;
 use fluidcloud_proto::task::Rehearsed;

@@ -142,9 +142,7 @@ mod tests {
     }
 
     fn catalog() -> Catalog {
-        let endpoint = |interface: &str, region: &str, url: &str| {
-            serde_json::json!({"interface": interface, "region": region, "region_id": region, "url": url, "id": "1"})
-        };
+        let endpoint = |interface: &str, region: &str, url: &str| serde_json::json!({"interface": interface, "region": region, "region_id": region, "url": url, "id": "1"});
         serde_json::from_value(serde_json::json!([
             {"type": "volume", "name": "cinder", "endpoints": [endpoint("public", "one", "http://old/v2/p")]},
             {"type": "block-storage", "endpoints": [endpoint("public", "one", "http://c/v3/p/")]},

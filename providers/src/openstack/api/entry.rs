@@ -101,14 +101,13 @@ pub(crate) fn load(places: &Places, cloud: &str, region: Option<&str>) -> Result
 }
 
 fn read(path: &Path) -> Result<Value, String> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|cause| format!("cannot read {}: {cause}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|cause| format!("cannot read {}: {cause}", path.display()))?;
     // The reason is left out: it may quote a line with a password in it.
-    serde_norway::from_str(&text)
-        .map_err(|error| match error.location() {
-            Some(at) => format!("{} is not YAML at line {}: correct it", path.display(), at.line()),
-            None => format!("{} is not YAML: correct it", path.display()),
-        })
+    serde_norway::from_str(&text).map_err(|error| match error.location() {
+        Some(at) => format!("{} is not YAML at line {}: correct it", path.display(), at.line()),
+        None => format!("{} is not YAML: correct it", path.display()),
+    })
 }
 
 /// What `over` has replaces what is below, name by name.
@@ -169,7 +168,9 @@ fn parse(name: &str, entry: &Map<String, Value>, region: Option<&str>) -> Result
             Login::ApplicationCredential { id, name, user, secret: Secret::new(secret) }
         }
         other => {
-            return Err(format!("auth_type `{other}` is not supported: use password or v3applicationcredential"));
+            return Err(format!(
+                "auth_type `{other}` is not supported: use password or v3applicationcredential"
+            ));
         }
     };
     let interface = text(entry.get("interface")).or_else(|| text(entry.get("endpoint_type")));

@@ -17,6 +17,7 @@ use super::{Api, Service};
 /// A request as it came.
 #[derive(Clone, Debug)]
 pub struct Seen {
+    pub method: String,
     pub path: String,
     pub query: String,
     pub token: String,
@@ -27,6 +28,9 @@ pub struct Seen {
 /// What is answered: status, headers, body.
 pub type Told = (u16, Vec<(&'static str, String)>, Vec<u8>);
 type Script = Arc<Mutex<dyn FnMut(&Seen) -> Told + Send>>;
+
+/// A header that is not sent: the connection breaks after the body.
+pub const CUT: &str = "x-cut";
 
 #[derive(Clone)]
 pub struct FakeCloud {
@@ -41,12 +45,8 @@ impl FakeCloud {
     pub async fn start(script: impl FnMut(&Seen) -> Told + Send + 'static) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let cloud = Self {
-            url,
-            script: Arc::new(Mutex::new(script)),
-            seen: Arc::default(),
-            logins: Arc::default(),
-        };
+        let cloud =
+            Self { url, script: Arc::new(Mutex::new(script)), seen: Arc::default(), logins: Arc::default() };
         let app = Router::new().fallback(answer).with_state(cloud.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         cloud
@@ -98,7 +98,11 @@ impl FakeCloud {
         let expires_at = "2099-01-01T00:00:00.000000Z";
         let body = json!({"token": {"expires_at": expires_at, "project": {"id": "p"}, "catalog": catalog}});
         let token = format!("t{logins}");
-        Response::builder().status(201).header("X-Subject-Token", token).body(body.to_string().into()).unwrap()
+        Response::builder()
+            .status(201)
+            .header("X-Subject-Token", token)
+            .body(body.to_string().into())
+            .unwrap()
     }
 }
 
@@ -109,6 +113,7 @@ async fn answer(State(cloud): State<FakeCloud>, request: Request) -> Response {
     }
     let header = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
     let mut seen = Seen {
+        method: head.method.to_string(),
         path: head.uri.path().to_owned(),
         query: head.uri.query().unwrap_or_default().to_owned(),
         token: header("X-Auth-Token").unwrap_or_default(),
@@ -120,10 +125,28 @@ async fn answer(State(cloud): State<FakeCloud>, request: Request) -> Response {
     cloud.seen.lock().unwrap_or_else(PoisonError::into_inner).push(seen.clone());
     let (status, headers, body) = (cloud.script.lock().unwrap_or_else(PoisonError::into_inner))(&seen);
     let mut response = Response::builder().status(status);
+    if headers.iter().any(|(name, _)| *name == CUT) {
+        return response.body(Body::from_stream(cut(body))).unwrap();
+    }
     for (name, value) in headers {
         response = response.header(name, value);
     }
     response.body(Body::from(body)).unwrap()
+}
+
+/// The body, and then the connection breaks.
+fn cut(body: Vec<u8>) -> impl futures::Stream<Item = std::io::Result<Vec<u8>>> {
+    futures::stream::unfold(Some(body), |left| async {
+        match left {
+            Some(body) if !body.is_empty() => Some((Ok(body), Some(Vec::new()))),
+            Some(_) => {
+                // Let the client have what was sent.
+                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                Some((Err(std::io::Error::other("cut")), None))
+            }
+            None => None,
+        }
+    })
 }
 
 /// A good answer.

@@ -32,17 +32,26 @@ mod tests {
 
     #[test]
     fn all_three_ways_are_followed() {
-        let marker = Some(vec![("limit".to_owned(), "2".to_owned()), ("marker".to_owned(), "b c".to_owned())]);
+        let marker =
+            Some(vec![("limit".to_owned(), "2".to_owned()), ("marker".to_owned(), "b c".to_owned())]);
         let nova = json!({"servers": [], "servers_links": [
             {"rel": "previous", "href": "http://x"}, {"rel": "next", "href": "http://inside:8774/v2.1/servers?limit=2&marker=b%20c"}]});
         assert_eq!(next(&nova, "servers"), marker);
         assert_eq!(next(&json!({"next": "/v2/images?limit=2&marker=b%20c"}), "images"), marker);
-        assert_eq!(next(&json!({"links": {"next": "http://k/v3/users?limit=2&marker=b+c"}}), "users"), marker);
+        assert_eq!(
+            next(&json!({"links": {"next": "http://k/v3/users?limit=2&marker=b+c"}}), "users"),
+            marker
+        );
     }
 
     #[test]
     fn the_last_page_has_no_next() {
-        for last in [json!({}), json!({"next": null}), json!({"links": {"next": null, "self": "x"}}), json!({"a_links": []})] {
+        for last in [
+            json!({}),
+            json!({"next": null}),
+            json!({"links": {"next": null, "self": "x"}}),
+            json!({"a_links": []}),
+        ] {
             assert_eq!(next(&last, "a"), None, "{last}");
         }
     }

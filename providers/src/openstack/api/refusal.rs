@@ -26,7 +26,9 @@ fn told(json: &Value) -> Option<String> {
         ["message", "detail", "title"].iter().find_map(|key| value.get(key)?.as_str().map(str::to_owned))
     };
     let inner = || json.as_object()?.values().find_map(|value| plain(value).or_else(|| plain(value.get(0)?)));
-    plain(json).or_else(inner).or_else(|| json.as_object()?.values().find_map(|v| v.as_str()).map(str::to_owned))
+    plain(json)
+        .or_else(inner)
+        .or_else(|| json.as_object()?.values().find_map(|v| v.as_str()).map(str::to_owned))
 }
 
 /// Glance and Swift answer in HTML.
@@ -83,12 +85,21 @@ mod tests {
     #[test]
     fn every_service_is_understood() {
         for (body, expected) in [
-            (r#"{"itemNotFound": {"message": "Instance x could not be found.", "code": 404}}"#, "Instance x could not be found."),
+            (
+                r#"{"itemNotFound": {"message": "Instance x could not be found.", "code": 404}}"#,
+                "Instance x could not be found.",
+            ),
             (r#"{"NeutronError": {"type": "T", "message": "No more IPs", "detail": ""}}"#, "No more IPs"),
-            (r#"{"error": {"code": 401, "message": "The request you have made requires authentication."}}"#, "The request you have made requires authentication."),
+            (
+                r#"{"error": {"code": 401, "message": "The request you have made requires authentication."}}"#,
+                "The request you have made requires authentication.",
+            ),
             (r#"{"errors": [{"status": 409, "detail": "conflict"}]}"#, "conflict"),
             ("<html><head><title>404</title></head><body>No\n image</body></html>", "404 No image"),
-            (r#"{"message": "The server is currently unavailable.<br /><br />\n\n", "code": "503"}"#, "The server is currently unavailable.<br /><br />"),
+            (
+                r#"{"message": "The server is currently unavailable.<br /><br />\n\n", "code": "503"}"#,
+                "The server is currently unavailable.<br /><br />",
+            ),
             ("", "it gave no reason"),
         ] {
             assert_eq!(message(body.as_bytes()), expected);
@@ -100,7 +111,8 @@ mod tests {
     fn a_quota_is_told_from_a_missing_role() {
         let nova = "Quota exceeded for cores: Requested 4, but already used 16 of 16 cores";
         assert!(remedy(403, nova, "a").contains("quota") && !heals(403, nova));
-        let cinder = "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed gigabytes quota.";
+        let cinder =
+            "VolumeSizeExceedsAvailableQuota: Requested volume or snapshot exceeds allowed gigabytes quota.";
         assert!(is_full(413, cinder));
         let neutron = "Quota exceeded for resources: ['port'].";
         assert!(is_full(409, neutron) && !heals(409, neutron));

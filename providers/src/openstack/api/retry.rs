@@ -25,7 +25,10 @@ pub(super) enum Outcome {
     NotSent,
     /// Sent, and the answer did not come.
     Lost,
-    Status { code: u16, retry_after: Option<Duration> },
+    Status {
+        code: u16,
+        retry_after: Option<Duration>,
+    },
 }
 
 /// The pause before the next attempt; `None` when this outcome is final. `attempt` counts from 1; `jitter` is from 0 to 1.

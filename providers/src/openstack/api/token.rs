@@ -141,6 +141,9 @@ mod tests {
         let asked = body(&login);
         assert_eq!(asked["auth"].get("scope"), None);
         let found = &asked["auth"]["identity"]["application_credential"];
-        assert_eq!(*found, json!({"name": "c", "secret": "s", "user": {"name": "u", "domain": {"id": "default"}}}));
+        assert_eq!(
+            *found,
+            json!({"name": "c", "secret": "s", "user": {"name": "u", "domain": {"id": "default"}}})
+        );
     }
 }

@@ -25,7 +25,12 @@ fn parts(server: Value, volume: Value, port: Value) -> Parts {
         image: None,
         volumes: vec![("/dev/vdb".into(), serde_json::from_value(disk).unwrap())],
         ports: vec![serde_json::from_value(nic).unwrap()],
-        asked: Asked { disk_bus: "virtio".into(), nic: "virtio".into(), machine: "pc".into(), firmware: Firmware::Bios },
+        asked: Asked {
+            disk_bus: "virtio".into(),
+            nic: "virtio".into(),
+            machine: "pc".into(),
+            firmware: Firmware::Bios,
+        },
     }
 }
 
@@ -45,11 +50,17 @@ fn an_ordinary_server_raises_nothing_more() {
 fn what_cannot_move_is_critical() {
     let critical = |subject: &str| vec![(Severity::Critical, subject.to_owned())];
     let two = json!([{"server_id": "s"}, {"server_id": "t"}]);
-    assert_eq!(worst(json!({}), json!({"multiattach": true, "attachments": two}), json!({})), critical("shop/vdb"));
+    assert_eq!(
+        worst(json!({}), json!({"multiattach": true, "attachments": two}), json!({})),
+        critical("shop/vdb")
+    );
     assert_eq!(worst(json!({}), json!({"status": "error"}), json!({})), critical("shop/vdb"));
     let direct = json!({"binding:vnic_type": "direct"});
     assert_eq!(worst(json!({}), json!({}), direct), critical("shop/fa:16:3e:00:00:01"));
-    assert_eq!(worst(json!({"status": "ERROR", "fault": {"message": "x"}}), json!({}), json!({})), critical("shop"));
+    assert_eq!(
+        worst(json!({"status": "ERROR", "fault": {"message": "x"}}), json!({}), json!({})),
+        critical("shop")
+    );
     assert_eq!(worst(json!({"status": "RESCUE"}), json!({}), json!({})), critical("shop"));
     let sizeless = json!({"flavor": {"vcpus": 1, "ram": 1, "disk": 0}});
     assert_eq!(worst(sizeless, json!({}), json!({})), critical("shop"));
@@ -64,5 +75,8 @@ fn what_changes_is_a_warning() {
     assert_eq!(worst(json!({}), json!({"encrypted": true}), json!({})), warning("shop/vdb"));
     let ephemeral = json!({"flavor": {"vcpus": 1, "ram": 1, "disk": 1, "OS-FLV-EXT-DATA:ephemeral": 2}});
     assert_eq!(worst(ephemeral, json!({}), json!({})), warning("shop"));
-    assert_eq!(worst(json!({"config_drive": "True"}), json!({}), json!({})), [(Severity::Information, "shop".to_owned())]);
+    assert_eq!(
+        worst(json!({"config_drive": "True"}), json!({}), json!({})),
+        [(Severity::Information, "shop".to_owned())]
+    );
 }
