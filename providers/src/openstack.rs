@@ -1,6 +1,7 @@
 //! OpenStack through its public APIs, as a member of a project: no administrator's rights, no host. Bytes are worked on in a
 //! helper server. **Not finished**: it is not among the drivers that a configuration can name.
 
+mod addresses;
 pub mod api;
 mod concerns;
 mod config;

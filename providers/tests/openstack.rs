@@ -9,7 +9,7 @@ use fluidcloud_proto::ids::{InstanceName, RelocationId};
 use fluidcloud_proto::topology::{DiskRole, Power, Severity};
 use fluidcloud_providers::conformance::{self, Fixture};
 use fluidcloud_providers::openstack::api::{Call, Service};
-use fluidcloud_providers::{Error, Made, Moment, Provider};
+use fluidcloud_providers::{Error, Made, Moment};
 use real::Real;
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,6 +16,12 @@ pub struct OpenstackConfig {
     pub region: Option<String>,
     /// Name or id of the network that takes NICs.
     pub network: String,
+    /// Security groups of instances, by name or id; the project's `default` when left out.
+    #[serde(default)]
+    pub security_groups: Vec<String>,
+    /// Gives each instance an address from here, for a network that is not reached from outside.
+    #[serde(default)]
+    pub floating_network: Option<String>,
     /// The cloud's default when left out.
     #[serde(default)]
     pub volume_type: Option<String>,

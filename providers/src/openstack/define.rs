@@ -46,6 +46,9 @@ impl OpenstackProvider {
         }
         self.drop_idle_helper(order.relocation).await?;
         self.make_ports(order).await?;
+        if let Some(port) = self.defined_ports(order.relocation, &order.name).await?.first() {
+            self.give_address(order.relocation, &order.name, port).await?;
+        }
         self.write_definition(order, &disks, &flavor.id).await
     }
 
@@ -125,6 +128,7 @@ impl OpenstackProvider {
             return Ok(());
         }
         let network = self.api.network_named(&self.config.network).await?;
+        let groups = self.api.security_group_ids(&self.config.security_groups).await?;
         let mut ports = self.api.ports_of(order.relocation).await?;
         for (at, nic) in order.nics.iter().enumerate() {
             let description = tag::description(order.relocation, &port_role(&order.name, at));
@@ -132,12 +136,15 @@ impl OpenstackProvider {
                 continue;
             }
             let what = format!("make a port with address {} on network `{}`", nic.mac, network.name);
-            let port = json!({
+            let mut port = json!({
                 "network_id": network.id,
                 "mac_address": nic.mac,
                 "description": description,
                 "name": format!("{}-{at}", order.name),
             });
+            if !groups.is_empty() {
+                port["security_groups"] = json!(groups);
+            }
             match self.api.make_port(&what, port).await {
                 Ok(_) => (),
                 Err(error @ Error::Refused { status: 409, .. }) => {
@@ -253,6 +260,7 @@ impl OpenstackProvider {
         for server in self.made_servers(relocation, name).await? {
             self.api.delete_server(&server.id).await?;
         }
+        self.take_address_back(relocation, name).await?;
         for port in self.defined_ports(relocation, name).await? {
             self.api.delete_port(&port.id).await?;
         }

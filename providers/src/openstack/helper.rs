@@ -170,7 +170,7 @@ impl OpenstackProvider {
         let floating = self.api.floating_ips_of(relocation).await?;
         if let Some(floating) = floating.into_iter().find(|floating| floating.description == description) {
             if floating.port_id.as_deref() != Some(port.id.as_str()) {
-                self.api.move_floating_ip(&floating.id, &port.id).await?;
+                self.api.set_floating_ip(&floating.id, Some(&port.id), &description).await?;
             }
             return Ok(floating.floating_ip_address);
         }

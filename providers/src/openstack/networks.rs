@@ -35,6 +35,8 @@ pub(super) struct FloatingIp {
     pub id: String,
     pub floating_ip_address: String,
     #[serde(default)]
+    pub floating_network_id: String,
+    #[serde(default)]
     pub port_id: Option<String>,
     #[serde(default)]
     pub description: String,
@@ -43,6 +45,8 @@ pub(super) struct FloatingIp {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct SecurityGroup {
     pub id: String,
+    #[serde(default)]
+    pub name: String,
     #[serde(default)]
     pub description: String,
 }
@@ -77,9 +81,12 @@ impl Api {
         self.remove(Call::delete(Service::Network, format!("/ports/{id}"), format!("delete port {id}"))).await
     }
 
+    pub(super) async fn floating_ips(&self) -> Result<Vec<FloatingIp>, Error> {
+        self.list(Call::get(Service::Network, "/floatingips", "list floating IPs"), "floatingips").await
+    }
+
     pub(super) async fn floating_ips_of(&self, relocation: RelocationId) -> Result<Vec<FloatingIp>, Error> {
-        let call = Call::get(Service::Network, "/floatingips", "list floating IPs");
-        let mut all: Vec<FloatingIp> = self.list(call, "floatingips").await?;
+        let mut all = self.floating_ips().await?;
         all.retain(|floating| tag::describes(&floating.description, relocation));
         Ok(all)
     }
@@ -95,10 +102,16 @@ impl Api {
         self.one(call.json(json!({"floatingip": body})), "floatingip").await
     }
 
-    pub(super) async fn move_floating_ip(&self, id: &str, port: &str) -> Result<(), Error> {
-        let call =
-            Call::put(Service::Network, format!("/floatingips/{id}"), format!("associate floating IP {id}"));
-        self.call(call.json(json!({"floatingip": {"port_id": port}}))).await.map(drop)
+    pub(super) async fn set_floating_ip(
+        &self,
+        id: &str,
+        port: Option<&str>,
+        description: &str,
+    ) -> Result<(), Error> {
+        let path = format!("/floatingips/{id}");
+        let call = Call::put(Service::Network, path, format!("associate floating IP {id}"));
+        let body = json!({"floatingip": {"port_id": port, "description": description}});
+        self.call(call.json(body)).await.map(drop)
     }
 
     pub(super) async fn delete_floating_ip(&self, id: &str) -> Result<(), Error> {
@@ -106,14 +119,34 @@ impl Api {
         self.remove(Call::delete(Service::Network, format!("/floatingips/{id}"), what)).await
     }
 
+    pub(super) async fn security_groups(&self) -> Result<Vec<SecurityGroup>, Error> {
+        let call = Call::get(Service::Network, "/security-groups", "list security groups");
+        self.list(call, "security_groups").await
+    }
+
     pub(super) async fn security_groups_of(
         &self,
         relocation: RelocationId,
     ) -> Result<Vec<SecurityGroup>, Error> {
-        let call = Call::get(Service::Network, "/security-groups", "list security groups");
-        let mut all: Vec<SecurityGroup> = self.list(call, "security_groups").await?;
+        let mut all = self.security_groups().await?;
         all.retain(|group| tag::describes(&group.description, relocation));
         Ok(all)
+    }
+
+    /// Ids of those with these names or ids.
+    pub(super) async fn security_group_ids(&self, wanted: &[String]) -> Result<Vec<String>, Error> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = self.security_groups().await?;
+        let id = |name: &String| {
+            let found = all.iter().find(|group| group.id == *name || group.name == *name);
+            found.map(|group| group.id.clone()).ok_or_else(|| Error::Config {
+                provider: self.provider().to_owned(),
+                what: format!("there is no security group `{name}`: make it, or leave it out"),
+            })
+        };
+        wanted.iter().map(id).collect()
     }
 
     pub(super) async fn make_security_group(&self, name: &str, description: &str) -> Result<String, Error> {

@@ -4,6 +4,7 @@ use fluidcloud_proto::ids::{InstanceName, RelocationId};
 use serde_json::Value;
 
 use super::OpenstackProvider;
+use super::addresses::is_address;
 use super::definition;
 use super::place::Spot;
 use super::tag::{self, AUTOSTART, LATER, Role};
@@ -50,6 +51,9 @@ impl OpenstackProvider {
             }
         }
         for floating in self.api.floating_ips_of(relocation).await? {
+            if names.iter().any(|name| is_address(&floating.description, relocation, name)) {
+                continue;
+            }
             made.push(scrap("floating IP", &floating.floating_ip_address, &floating.id));
         }
         for group in self.api.security_groups_of(relocation).await? {

@@ -75,6 +75,8 @@ fn provider(cloud: &FakeCloud) -> OpenstackProvider {
         clouds_file: None,
         region: None,
         network: "n".into(),
+        security_groups: Vec::new(),
+        floating_network: None,
         volume_type: None,
         availability_zone: None,
         helper,

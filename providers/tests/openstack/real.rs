@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fluidcloud_proto::ids::{InstanceName, RelocationId};
-use fluidcloud_proto::task::Hardware;
-use fluidcloud_proto::topology::{DiskFormat, DiskPlace};
+use fluidcloud_proto::topology::DiskPlace;
 use fluidcloud_providers::conformance::{Content, Fixture, MEMORY_BYTES};
 use fluidcloud_providers::openstack::api::{Api, CLOUD, Call, Service};
 use fluidcloud_providers::openstack::{HelperConfig, OpenstackConfig, OpenstackProvider};
@@ -41,15 +40,6 @@ fn variable(name: &str, lab: String) -> String {
     std::env::var(format!("FLUIDCLOUD_TEST_{name}")).unwrap_or(lab)
 }
 
-fn shape() -> Hardware {
-    Hardware {
-        machine: "pc".into(),
-        disk_bus: "virtio".into(),
-        nic: "virtio".into(),
-        format: DiskFormat::Raw,
-    }
-}
-
 impl Real {
     pub async fn start() -> Option<Self> {
         let Ok(cloud) = std::env::var(CLOUD) else {
@@ -79,6 +69,8 @@ impl Real {
             cloud,
             clouds_file: None,
             region: None,
+            security_groups: Vec::new(),
+            floating_network: None,
             volume_type: None,
             availability_zone: None,
             helper,
@@ -169,7 +161,9 @@ impl Real {
 }
 
 fn open(config: &OpenstackConfig) -> OpenstackProvider {
-    OpenstackProvider::from_config(&"real".parse().unwrap(), &shape(), config).unwrap()
+    let shape = json!({"machine": "pc", "disk_bus": "virtio", "nic": "virtio", "format": "raw"});
+    let (id, shape) = ("real".parse().unwrap(), serde_json::from_value(shape).unwrap());
+    OpenstackProvider::from_config(&id, &shape, config).unwrap()
 }
 
 pub async fn id_of(api: &Api, service: Service, key: &str, name: &str) -> String {

@@ -6,6 +6,8 @@ mkdir -p "$home/.ssh" && chmod 700 "$home/.ssh"
 grep -qsF "$key" "$home/.ssh/authorized_keys" || echo "$key" >>"$home/.ssh/authorized_keys"
 chmod 600 "$home/.ssh/authorized_keys"
 chown -R "$user" "$home/.ssh"
+# Small systems leave it out, and our scripts need it.
+[ -e /dev/fd ] || ln -s /proc/self/fd /dev/fd
 
 if [ -x /usr/sbin/sshd ]; then
     [ -s /etc/ssh/ssh_host_ed25519_key ] || ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key
