@@ -9,6 +9,7 @@ mod copies;
 mod define;
 mod definition;
 mod disks;
+mod fixed;
 mod flavors;
 mod helper;
 mod inspect;

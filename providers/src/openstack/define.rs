@@ -7,6 +7,7 @@ use tokio::sync::Mutex;
 
 use super::OpenstackProvider;
 use super::definition::{self, Definition, LAST};
+use super::fixed;
 use super::flavors;
 use super::networks::Port;
 use super::place::Spot;
@@ -128,6 +129,8 @@ impl OpenstackProvider {
             return Ok(());
         }
         let network = self.api.network_named(&self.config.network).await?;
+        let subnets = self.api.subnets(&network).await?;
+        let subnets: Vec<&str> = subnets.iter().map(|subnet| subnet.cidr.as_str()).collect();
         let groups = self.api.security_group_ids(&self.config.security_groups).await?;
         let mut ports = self.api.ports_of(order.relocation).await?;
         for (at, nic) in order.nics.iter().enumerate() {
@@ -145,16 +148,25 @@ impl OpenstackProvider {
             if !groups.is_empty() {
                 port["security_groups"] = json!(groups);
             }
-            match self.api.make_port(&what, port).await {
-                Ok(_) => (),
-                Err(error @ Error::Refused { status: 409, .. }) => {
-                    ports = self.api.ports_of(order.relocation).await?;
-                    if !ports.iter().any(|port| port.description == description) {
-                        return Err(error);
-                    }
+            let kept = fixed::keepable(&nic.addresses, &subnets);
+            let mut made = if kept.is_empty() {
+                self.api.make_port(&what, port.clone()).await
+            } else {
+                let mut same = port.clone();
+                same["fixed_ips"] = kept.iter().map(|address| json!({"ip_address": address})).collect();
+                self.api.make_port(&what, same).await
+            };
+            if matches!(&made, Err(Error::Refused { status: 400 | 409, full: false, .. })) {
+                ports = self.api.ports_of(order.relocation).await?;
+                if ports.iter().any(|port| port.description == description) {
+                    continue;
                 }
-                Err(error) => return Err(error),
+                if !kept.is_empty() {
+                    // Somebody else has the address there: then any.
+                    made = self.api.make_port(&what, port).await;
+                }
             }
+            made?;
         }
         Ok(())
     }

@@ -73,6 +73,7 @@ impl OpenstackProvider {
             mac: port.mac_address.to_lowercase(),
             model: parts.asked.nic.clone(),
             network: networks.get(&port.network_id).unwrap_or(&port.network_id).clone(),
+            addresses: port.fixed_ips.iter().filter_map(|fixed| fixed.ip_address.parse().ok()).collect(),
         };
         Ok(Instance {
             name: instance.clone(),

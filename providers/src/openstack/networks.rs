@@ -31,6 +31,11 @@ pub(super) struct FixedIp {
 }
 
 #[derive(Clone, Debug, Deserialize)]
+pub(super) struct Subnet {
+    pub cidr: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
 pub(super) struct FloatingIp {
     pub id: String,
     pub floating_ip_address: String,
@@ -71,6 +76,12 @@ impl Api {
     pub(super) async fn ports_of_server(&self, server: &str) -> Result<Vec<Port>, Error> {
         let call = Call::get(Service::Network, "/ports", format!("list the ports of server {server}"));
         self.list(call.query("device_id", server), "ports").await
+    }
+
+    pub(super) async fn subnets(&self, network: &Network) -> Result<Vec<Subnet>, Error> {
+        let what = format!("list the subnets of network `{}`", network.name);
+        let call = Call::get(Service::Network, "/subnets", what).query("network_id", network.id.clone());
+        self.list(call, "subnets").await
     }
 
     pub(super) async fn make_port(&self, what: &str, port: Value) -> Result<Port, Error> {
