@@ -93,6 +93,10 @@ impl OpenstackProvider {
             Found::Defined(defined) => return self.first_start(&defined).await,
             Found::Server(server) => *server,
         };
+        if let Some(defined) = self.never_ran(&server).await? {
+            self.api.delete_server(&server.id).await?;
+            return self.first_start(&defined).await;
+        }
         let id = server.id;
         until(
             || format!("the start of `{instance}`"),
@@ -114,6 +118,18 @@ impl OpenstackProvider {
             },
         )
         .await
+    }
+
+    /// A first start that failed, and whose caller went away before it was cleared: the definition is still there.
+    async fn never_ran(&self, server: &Server) -> Result<Option<Definition>, Error> {
+        let made = server.metadata.get(tag::ROLE).is_some_and(|role| role == Role::Server.name());
+        if server.status != "ERROR" || server.launched.is_some() || !made {
+            return Ok(None);
+        }
+        let all = definition::among(&self.api.volumes().await?);
+        Ok(all.into_iter().find(|defined| {
+            defined.name.as_str() == server.name && tag::is_of(&server.metadata, defined.relocation)
+        }))
     }
 
     pub(super) async fn turn_off(&self, instance: &InstanceName, grace: Duration) -> Result<Stopped, Error> {

@@ -37,6 +37,9 @@ pub(super) struct Server {
     pub addresses: BTreeMap<String, Vec<Address>>,
     #[serde(rename = "OS-EXT-SRV-ATTR:root_device_name", default)]
     pub root_device: Option<String>,
+    /// Nothing for one that never came to run.
+    #[serde(rename = "OS-SRV-USG:launched_at", default)]
+    pub launched: Option<String>,
     #[serde(default)]
     pub fault: Option<Fault>,
     #[serde(default)]
