@@ -13,6 +13,7 @@ mod fixed;
 mod flavors;
 mod helper;
 mod inspect;
+mod lenient;
 mod networks;
 mod open;
 mod orphans;

@@ -5,6 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::api::{Api, Call, Service};
+use super::lenient;
 use super::servers::Id;
 use super::tag;
 use crate::error::Error;
@@ -12,21 +13,21 @@ use crate::error::Error;
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Port {
     pub id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub network_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub mac_address: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub description: String,
-    #[serde(rename = "binding:vnic_type", default)]
+    #[serde(rename = "binding:vnic_type", default, deserialize_with = "lenient::or_default")]
     pub vnic_type: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub fixed_ips: Vec<FixedIp>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct FixedIp {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub ip_address: String,
 }
 
@@ -39,20 +40,20 @@ pub(super) struct Subnet {
 pub(super) struct FloatingIp {
     pub id: String,
     pub floating_ip_address: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub floating_network_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub port_id: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub description: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct SecurityGroup {
     pub id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub description: String,
 }
 

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::api::{Api, Call, Service};
+use super::lenient;
 use super::tag::Metadata;
 use super::wait::until;
 use crate::error::Error;
@@ -20,51 +21,55 @@ pub(super) struct Server {
     pub id: String,
     pub name: String,
     pub status: String,
-    #[serde(rename = "OS-EXT-STS:task_state", default)]
+    #[serde(rename = "OS-EXT-STS:task_state", default, deserialize_with = "lenient::or_default")]
     pub task: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub created: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub metadata: Metadata,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub flavor: Flavor,
     /// An object with the id, or an empty text for one that boots from a volume.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub image: Value,
-    #[serde(rename = "os-extended-volumes:volumes_attached", default)]
+    #[serde(
+        rename = "os-extended-volumes:volumes_attached",
+        default,
+        deserialize_with = "lenient::or_default"
+    )]
     pub volumes: Vec<Id>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub addresses: BTreeMap<String, Vec<Address>>,
-    #[serde(rename = "OS-EXT-SRV-ATTR:root_device_name", default)]
+    #[serde(rename = "OS-EXT-SRV-ATTR:root_device_name", default, deserialize_with = "lenient::or_default")]
     pub root_device: Option<String>,
     /// Nothing for one that never came to run.
-    #[serde(rename = "OS-SRV-USG:launched_at", default)]
+    #[serde(rename = "OS-SRV-USG:launched_at", default, deserialize_with = "lenient::or_default")]
     pub launched: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub fault: Option<Fault>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub config_drive: Value,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Flavor {
     /// Only in the list of flavors.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub id: String,
-    #[serde(alias = "original_name", default)]
+    #[serde(alias = "original_name", default, deserialize_with = "lenient::or_default")]
     pub name: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub vcpus: u32,
     /// MiB.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub ram: u64,
     /// GiB.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub disk: u64,
     /// GiB.
-    #[serde(alias = "OS-FLV-EXT-DATA:ephemeral", default)]
+    #[serde(alias = "OS-FLV-EXT-DATA:ephemeral", default, deserialize_with = "lenient::or_default")]
     pub ephemeral: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub extra_specs: BTreeMap<String, String>,
 }
 
@@ -76,13 +81,13 @@ pub(super) struct Id {
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Address {
     pub addr: String,
-    #[serde(rename = "OS-EXT-IPS:type", default)]
+    #[serde(rename = "OS-EXT-IPS:type", default, deserialize_with = "lenient::or_default")]
     pub kind: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Fault {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub message: String,
 }
 
@@ -90,7 +95,7 @@ pub(super) struct Fault {
 pub(super) struct Action {
     pub action: String,
     pub request_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub start_time: String,
 }
 

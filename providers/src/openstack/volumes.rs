@@ -9,6 +9,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::api::{Api, Call, Service};
+use super::lenient;
 use super::servers::{Id, numbers};
 use super::tag::{self, Metadata};
 use super::wait::until;
@@ -24,31 +25,31 @@ pub(super) const GIB: u64 = 1 << 30;
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Volume {
     pub id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub name: Option<String>,
     pub status: String,
     /// GiB.
     pub size: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub metadata: Metadata,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub attachments: Vec<Attached>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub multiattach: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub encrypted: bool,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub volume_type: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub created_at: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub volume_image_metadata: BTreeMap<String, Value>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Attached {
     pub server_id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub device: Option<String>,
 }
 
@@ -56,20 +57,20 @@ pub(super) struct Attached {
 pub(super) struct Snapshot {
     pub id: String,
     pub status: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub metadata: Metadata,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct Image {
     pub id: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub name: Option<String>,
     pub status: String,
     /// GiB.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub min_disk: u64,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub virtual_size: Option<u64>,
     #[serde(flatten)]
     pub properties: BTreeMap<String, Value>,
