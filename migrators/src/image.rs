@@ -9,11 +9,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fluidcloud_proto::plan::MigratorKind;
 use fluidcloud_proto::task::{Output, Task, Work};
-use fluidcloud_providers::Registry;
+use fluidcloud_providers::{Moment, Registry};
 
 use crate::binary::ViaductBinary;
 use crate::error::Error;
-use crate::migrator::{Context, Migrator, name_of, site_of};
+use crate::migrator::{Context, Migrator, name_of, open};
 
 #[derive(Clone, Debug)]
 pub struct ImageMigrator {
@@ -38,14 +38,19 @@ impl Migrator for ImageMigrator {
         match &task.work {
             Work::PrepareDisk(order) => prepare::prepare(&*provider, task.key.relocation, order).await,
             Work::SyncDisk(order) => {
-                let source = site_of(&self.registry.get(&order.source)?)?;
-                let target = site_of(&provider)?;
+                let source = self.registry.get(&order.source)?;
+                let (source, target) = futures::future::try_join(
+                    open(&*source, task.key.relocation, [&order.from], Moment::Stopped),
+                    open(&*provider, task.key.relocation, [&order.to], Moment::Stopped),
+                )
+                .await?;
                 let ends = sync::Ends::new(&self.viaduct, source, target, order, task.key.epoch);
                 let transfer = sync::sync(&ends, &context.progress).await?;
                 Ok(Output::Synced { transfer })
             }
             Work::AdaptGuest(order) => {
-                let site = site_of(&provider)?;
+                let places = order.disks.iter().map(|disk| &disk.place);
+                let site = open(&*provider, task.key.relocation, places, Moment::Stopped).await?;
                 adapt::adapt(&site, order, task.key.epoch).await
             }
             other => Err(Error::WrongWork { kind: self.kind(), work: name_of(other) }),
@@ -53,10 +58,13 @@ impl Migrator for ImageMigrator {
     }
 
     async fn halt(&self, task: &Task) -> Result<(), Error> {
-        let site = || site_of(&self.registry.get(&task.site)?);
+        // Where nothing stands, nothing runs.
+        let Some(site) = self.registry.get(&task.site)?.opened(task.key.relocation).await? else {
+            return Ok(());
+        };
         match &task.work {
-            Work::SyncDisk(order) => sync::halt(&*site()?, order).await,
-            Work::AdaptGuest(order) => Ok(adapt::work(&site()?, order, task.key.epoch)?.halt().await?),
+            Work::SyncDisk(order) => sync::halt(&*site, order).await,
+            Work::AdaptGuest(order) => Ok(adapt::work(&site, order, task.key.epoch)?.halt().await?),
             _ => Ok(()),
         }
     }

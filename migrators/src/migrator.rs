@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::plan::MigratorKind;
 use fluidcloud_proto::progress::TransferProgress;
 use fluidcloud_proto::task::{Output, Task, Work};
-use fluidcloud_providers::{Provider, Registry, Site};
+use fluidcloud_proto::topology::DiskPlace;
+use fluidcloud_providers::{Moment, Provider, Registry, Site};
 use tokio::sync::watch;
 
 use crate::binary::ViaductBinary;
@@ -85,8 +87,18 @@ impl Migrators {
     }
 }
 
-pub(crate) fn site_of(provider: &Arc<dyn Provider>) -> Result<Arc<dyn Site>, Error> {
-    provider.site().ok_or_else(|| Error::NoSite { provider: provider.id().to_string() })
+/// Disks at hand at a site of the provider.
+pub(crate) async fn open(
+    provider: &dyn Provider,
+    relocation: RelocationId,
+    places: impl IntoIterator<Item = &DiskPlace>,
+    moment: Moment,
+) -> Result<Arc<dyn Site>, Error> {
+    if !provider.has_site() {
+        return Err(Error::NoSite { provider: provider.id().to_string() });
+    }
+    let places: Vec<DiskPlace> = places.into_iter().cloned().collect();
+    Ok(provider.open(relocation, &places, moment).await?)
 }
 
 /// For messages: what a task asks for.

@@ -18,13 +18,18 @@ use crate::rewrite::rules::{self, Rewritten};
 use crate::volume::fold::{Asked, checks};
 use folds::Folds;
 
+/// Nothing inside the guest is to be done.
+pub fn is_nothing(order: &RehearseGuest) -> bool {
+    order.adapt.is_none() && order.folds.is_empty() && order.rules.is_empty()
+}
+
 /// Changes nothing; the guest may run.
 pub async fn rehearse(site: &Arc<dyn Site>, order: &RehearseGuest) -> Result<Rehearsed, Error> {
     // What is wrong with the order alone needs no guest to be found.
     let drivers = order.adapt.as_ref().map(|adapt| Drivers::of(&adapt.hardware)).transpose()?;
     let asked = asked(order)?;
     rules::compile(&order.rules)?;
-    if drivers.is_none() && asked.is_empty() && order.rules.is_empty() {
+    if is_nothing(order) {
         return Ok(Rehearsed::default());
     }
     if order.disks.is_empty() {

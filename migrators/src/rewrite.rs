@@ -12,12 +12,12 @@ use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::Epoch;
 use fluidcloud_proto::plan::MigratorKind;
 use fluidcloud_proto::request::RewriteRule;
-use fluidcloud_proto::task::{FileDiff, Output, RewriteConfig, Task, Work};
-use fluidcloud_providers::{Registry, Site};
+use fluidcloud_proto::task::{FileDiff, GuestDisk, Output, Rehearsed, RewriteConfig, Task, Work};
+use fluidcloud_providers::{Moment, Registry, Site};
 
 use crate::guest::{self, Drive, Guest, Session};
-use crate::migrator::{Context, Migrator, name_of, site_of};
-use crate::rehearse::rehearse;
+use crate::migrator::{Context, Migrator, name_of, open};
+use crate::rehearse::{is_nothing, rehearse};
 use rules::Rewritten;
 
 #[derive(Debug, thiserror::Error)]
@@ -70,8 +70,14 @@ impl RewriteMigrator {
         Self { registry }
     }
 
-    fn site(&self, task: &Task) -> Result<Arc<dyn Site>, crate::Error> {
-        site_of(&self.registry.get(&task.site)?)
+    async fn open(
+        &self,
+        task: &Task,
+        disks: &[GuestDisk],
+        moment: Moment,
+    ) -> Result<Arc<dyn Site>, crate::Error> {
+        let provider = self.registry.get(&task.site)?;
+        open(&*provider, task.key.relocation, disks.iter().map(|disk| &disk.place), moment).await
     }
 }
 
@@ -83,9 +89,21 @@ impl Migrator for RewriteMigrator {
 
     async fn perform(&self, task: &Task, _context: &Context) -> Result<Output, crate::Error> {
         match &task.work {
-            Work::RehearseGuest(order) => Ok(Output::Rehearsed(rehearse(&self.site(task)?, order).await?)),
+            Work::RehearseGuest(order) => {
+                // Disks that nothing is looked for on need not be at hand.
+                if is_nothing(order) {
+                    return Ok(Output::Rehearsed(Rehearsed::default()));
+                }
+                let site = self.open(task, &order.disks, Moment::Running).await?;
+                Ok(Output::Rehearsed(rehearse(&site, order).await?))
+            }
             Work::RewriteConfig(order) => {
-                let files = rewrite(&self.site(task)?, order, task.key.epoch).await?;
+                rules::compile(&order.rules)?;
+                if order.rules.is_empty() {
+                    return Ok(Output::Rewritten { files: Vec::new() });
+                }
+                let site = self.open(task, &order.disks, Moment::Stopped).await?;
+                let files = rewrite(&site, order, task.key.epoch).await?;
                 Ok(Output::Rewritten { files })
             }
             other => Err(crate::Error::WrongWork { kind: self.kind(), work: name_of(other) }),
@@ -94,7 +112,12 @@ impl Migrator for RewriteMigrator {
 
     async fn halt(&self, task: &Task) -> Result<(), crate::Error> {
         match &task.work {
-            Work::RewriteConfig(order) => Ok(work(&self.site(task)?, order, task.key.epoch)?.halt().await?),
+            Work::RewriteConfig(order) => {
+                match self.registry.get(&task.site)?.opened(task.key.relocation).await? {
+                    Some(site) => Ok(work(&site, order, task.key.epoch)?.halt().await?),
+                    None => Ok(()),
+                }
+            }
             _ => Ok(()),
         }
     }
@@ -105,10 +128,6 @@ async fn rewrite(
     order: &RewriteConfig,
     epoch: Epoch,
 ) -> Result<Vec<FileDiff>, crate::Error> {
-    rules::compile(&order.rules)?;
-    if order.rules.is_empty() {
-        return Ok(Vec::new());
-    }
     let work = work(site, order, epoch)?;
     if let Some(earlier) = work.earlier().await? {
         return Ok(earlier);

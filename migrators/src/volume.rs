@@ -8,11 +8,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use fluidcloud_proto::plan::MigratorKind;
 use fluidcloud_proto::task::{Output, Task, Work};
-use fluidcloud_providers::Registry;
+use fluidcloud_providers::{Moment, Registry};
 
 use crate::binary::ViaductBinary;
 use crate::error::Error;
-use crate::migrator::{Context, Migrator, name_of, site_of};
+use crate::migrator::{Context, Migrator, name_of, open};
 
 #[derive(Clone, Debug)]
 pub struct VolumeMigrator {
@@ -33,9 +33,11 @@ impl Migrator for VolumeMigrator {
     }
 
     async fn perform(&self, task: &Task, _context: &Context) -> Result<Output, Error> {
-        let site = site_of(&self.registry.get(&task.site)?)?;
         match &task.work {
             Work::FoldVolume(order) => {
+                let provider = self.registry.get(&task.site)?;
+                let places = [&order.root.place, &order.volume.place];
+                let site = open(&*provider, task.key.relocation, places, Moment::Stopped).await?;
                 let folded = fold::fold(&site, &self.viaduct, order, task.key.epoch).await?;
                 Ok(Output::Folded(folded))
             }
@@ -44,7 +46,9 @@ impl Migrator for VolumeMigrator {
     }
 
     async fn halt(&self, task: &Task) -> Result<(), Error> {
-        let site = site_of(&self.registry.get(&task.site)?)?;
+        let Some(site) = self.registry.get(&task.site)?.opened(task.key.relocation).await? else {
+            return Ok(());
+        };
         match &task.work {
             Work::FoldVolume(order) => Ok(fold::work(&site, order, task.key.epoch)?.halt().await?),
             _ => Ok(()),

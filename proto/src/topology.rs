@@ -108,6 +108,9 @@ pub struct Nic {
     pub mac: String,
     pub model: String,
     pub network: String,
+    /// Those that its network gave it, where the provider knows them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<IpAddr>,
 }
 
 /// What may hinder a move, with the remedy. A critical one stops the relocation before it touches anything.

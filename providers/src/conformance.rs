@@ -18,7 +18,8 @@ use crate::provider::{DiskOrder, InstanceOrder, Provider};
 pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// Small, and not a round number of anything but sectors.
 pub(crate) const DISK_BYTES: u64 = 3 * 512 * 1021;
-pub(crate) const MEMORY_BYTES: u64 = 64 << 20;
+pub const MEMORY_BYTES: u64 = 64 << 20;
+pub(crate) const SECTOR_BYTES: usize = 512;
 
 /// A cloud to test on, and its owner's powers.
 #[async_trait]
@@ -34,8 +35,18 @@ pub trait Fixture: Send + Sync {
     /// Whether it starts with its host.
     async fn starts_by_itself(&self, name: &InstanceName) -> bool;
 
-    /// What a guest would read, from first to last byte.
-    async fn read(&self, place: &DiskPlace) -> Vec<u8>;
+    /// What a guest would read, from first to last byte. Nothing of the reading is left.
+    async fn read(&self, place: &DiskPlace) -> Content;
+
+    /// The memory that an instance ordered with [`MEMORY_BYTES`] gets: that, where any size can be had.
+    async fn memory_bytes(&self) -> u64 {
+        MEMORY_BYTES
+    }
+
+    /// Whether the provider sees that a disk was written to by others than its instance.
+    fn sees_writing(&self) -> bool {
+        true
+    }
 
     /// Writes at the start, as a migrator would.
     async fn write(&self, place: &DiskPlace, bytes: &[u8]);
@@ -44,11 +55,38 @@ pub trait Fixture: Send + Sync {
     async fn leave_scraps(&self, relocation: RelocationId, beside: &DiskPlace);
 }
 
+/// What is on a disk, small enough to compare.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    pub size_bytes: u64,
+    pub is_zeros: bool,
+    /// The first sector, or less.
+    pub start: Vec<u8>,
+    /// Of all of it, by any hash.
+    pub digest: String,
+}
+
+impl Content {
+    pub fn of(bytes: &[u8]) -> Self {
+        Self {
+            size_bytes: bytes.len() as u64,
+            is_zeros: bytes.iter().all(|byte| *byte == 0),
+            start: bytes.iter().take(SECTOR_BYTES).copied().collect(),
+            digest: uuid::Uuid::new_v5(&uuid::Uuid::NAMESPACE_OID, bytes).to_string(),
+        }
+    }
+}
+
 /// Runs every story, one after the other.
 pub async fn all(fixture: &dyn Fixture) {
     disks::all(fixture).await;
     instances::all(fixture).await;
     sources::all(fixture).await;
+}
+
+/// What becomes of [`DISK_BYTES`] at the provider.
+pub(crate) fn disk_bytes(provider: &dyn Provider) -> u64 {
+    DISK_BYTES.next_multiple_of(provider.disk_unit_bytes())
 }
 
 pub(crate) fn disk_id(disk: &str) -> DiskId {
@@ -86,7 +124,7 @@ pub(crate) async fn instance_order(provider: &dyn Provider, relocation: Relocati
         memory_bytes: MEMORY_BYTES,
         firmware: Firmware::Bios,
         disks,
-        nics: vec![Nic { mac, model: "other".into(), network: "elsewhere".into() }],
+        nics: vec![Nic { mac, model: "other".into(), network: "elsewhere".into(), addresses: Vec::new() }],
         autostart: true,
         note: "from <elsewhere> & \"back\"".into(),
     }

@@ -45,6 +45,18 @@ pub enum Error {
         #[source]
         cause: Cause,
     },
+    /// A cloud's API said no, with the status and its own words.
+    #[error("provider `{provider}` refused to {what} ({status}: {message}): {remedy}")]
+    Refused {
+        provider: String,
+        what: String,
+        status: u16,
+        message: String,
+        remedy: String,
+        /// A quota is used up, or nothing has the room.
+        full: bool,
+        retryable: bool,
+    },
     /// `what` says what is wrong and what to write instead.
     #[error("configuration of provider `{provider}`: {what}: {remedy}", remedy = self.remedy())]
     Config { provider: String, what: String },
@@ -52,6 +64,9 @@ pub enum Error {
 
 impl Error {
     pub fn retryable(&self) -> bool {
+        if let Self::Refused { retryable, .. } = self {
+            return *retryable;
+        }
         matches!(
             self,
             Self::Unreachable { .. }
@@ -66,14 +81,15 @@ impl Error {
             Self::UnknownProvider(_) => Code::UnknownProvider,
             Self::UnknownInstance { .. } => Code::UnknownInstance,
             Self::NameTaken { .. } => Code::NameTaken,
-            Self::NoRoom { .. } => Code::NoRoom,
+            Self::NoRoom { .. } | Self::Refused { full: true, .. } => Code::NoRoom,
             Self::HostKey { .. } => Code::HostKey,
-            Self::Unauthorized { .. } => Code::Unauthorized,
+            Self::Unauthorized { .. } | Self::Refused { status: 401 | 403, .. } => Code::Unauthorized,
             Self::Unreachable { .. } => Code::Unreachable,
             Self::TimedOut { .. } => Code::TimedOut,
             Self::CommandFailed { .. }
             | Self::Unsupported { .. }
             | Self::Driver { .. }
+            | Self::Refused { .. }
             | Self::Config { .. } => Code::Provider,
         }
     }
@@ -95,7 +111,7 @@ impl Error {
             Self::Unreachable { .. } => "check the network and that the service runs".to_owned(),
             Self::CommandFailed { host, .. } => format!("put right what it says, at {host}"),
             Self::TimedOut { .. } | Self::Driver { .. } => "see the provider's own log".to_owned(),
-            Self::Unsupported { remedy, .. } => remedy.clone(),
+            Self::Unsupported { remedy, .. } | Self::Refused { remedy, .. } => remedy.clone(),
             Self::Config { provider, .. } => format!("correct the entry of `{provider}` under `providers`"),
         }
     }

@@ -6,12 +6,13 @@ pub mod conformance;
 pub mod error;
 pub mod libvirt;
 pub mod memory;
+pub mod openstack;
 pub mod provider;
 pub mod registry;
 pub mod site;
 
 pub use config::{Accel, ProviderConfig, SiteConfig, SshConfig};
 pub use error::Error;
-pub use provider::{DiskOrder, InstanceOrder, Made, Provider, Reservation, Stopped};
+pub use provider::{DiskOrder, InstanceOrder, Made, Moment, Provider, Reservation, Stopped};
 pub use registry::Registry;
 pub use site::{Command, Line, Running, Site};

@@ -34,8 +34,41 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// What its guests get as hardware.
     fn hardware(&self) -> &Hardware;
 
-    /// Where its bytes can be worked on; `None` for providers without hosts, such as `memory`.
-    fn site(&self) -> Option<Arc<dyn Site>>;
+    /// The site that always stands; `None` where there is none, or where one is made by [`Provider::open`].
+    fn site(&self) -> Option<Arc<dyn Site>> {
+        None
+    }
+
+    /// Whether bytes can be worked on here at all; not so for providers without hosts, such as `memory`.
+    fn has_site(&self) -> bool {
+        self.site().is_some()
+    }
+
+    /// Disks have whole multiples of it; what is beyond the ordered size reads as zeros.
+    fn disk_unit_bytes(&self) -> u64 {
+        1
+    }
+
+    /// Makes disks workable at the site that it answers, under the paths of their places: those made for this
+    /// relocation to be written, all others to be read only. They stay so until `create_instance` uses them,
+    /// `delete_disk` or `settle`. Disks of an instance are shown as they are at that moment, never as they were before.
+    async fn open(
+        &self,
+        _relocation: RelocationId,
+        _disks: &[DiskPlace],
+        _moment: Moment,
+    ) -> Result<Arc<dyn Site>, Error> {
+        self.site().ok_or_else(|| Error::Unsupported {
+            provider: self.id().to_string(),
+            what: "let disks be worked on: it has no site".to_owned(),
+            remedy: "choose a provider with real hosts".to_owned(),
+        })
+    }
+
+    /// The site at which work for this relocation may be under way, without making one.
+    async fn opened(&self, _relocation: RelocationId) -> Result<Option<Arc<dyn Site>>, Error> {
+        Ok(self.site())
+    }
 
     /// What is free now. Fails when the provider cannot be reached.
     async fn capacity(&self) -> Result<Capacity, Error>;
@@ -76,7 +109,7 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Checks that the names are free and the room is there. Holds nothing that could be left behind.
     async fn reserve(&self, reservation: &Reservation) -> Result<(), Error>;
 
-    /// An empty disk that reads as zeros, of exactly the size.
+    /// An empty disk that reads as zeros, of the size, rounded up to [`Provider::disk_unit_bytes`].
     async fn create_disk(&self, order: &DiskOrder) -> Result<DiskPlace, Error>;
 
     /// Removes a disk made for this relocation, with what lies beside it (journals, locks, overlays); one that is
@@ -98,6 +131,15 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
 
     /// Everything that carries the tag of this relocation, whatever step made it.
     async fn made_for(&self, relocation: RelocationId) -> Result<Vec<Made>, Error>;
+}
+
+/// Of which moment the disks of an instance are to be seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moment {
+    /// It may run: a look at what it has written so far.
+    Running,
+    /// It is off: all that it has written.
+    Stopped,
 }
 
 /// How an instance went off.

@@ -50,6 +50,11 @@ pub trait Site: Send + Sync + std::fmt::Debug {
     /// The address other sites reach it at.
     fn address(&self) -> &str;
 
+    /// The address of its own to listen on: another one where the address it is reached at is not its own.
+    fn listens_at(&self) -> &str {
+        self.address()
+    }
+
     /// A directory of ours there; made with mode 0700 if it is missing.
     fn dir(&self) -> &Path;
 

@@ -12,7 +12,7 @@ use daemon::Daemon;
 use fluidcloud_proto::ids::{InstanceName, RelocationId};
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{DiskFormat, DiskPlace, Instance, Power, Severity};
-use fluidcloud_providers::conformance::{self, Fixture};
+use fluidcloud_providers::conformance::{self, Content, Fixture};
 use fluidcloud_providers::libvirt::LibvirtProvider;
 use fluidcloud_providers::{Error, Provider, ProviderConfig};
 
@@ -88,11 +88,11 @@ impl Fixture for Real {
         told.lines().any(|line| line.starts_with("Autostart:") && line.ends_with("enable"))
     }
 
-    async fn read(&self, place: &DiskPlace) -> Vec<u8> {
+    async fn read(&self, place: &DiskPlace) -> Content {
         let raw = tempfile::NamedTempFile::new().unwrap();
         let raw = raw.path().to_str().unwrap();
         tool("qemu-img", &["convert", "-U", "-f", format(place), "-O", "raw", &place.path, raw]);
-        std::fs::read(raw).unwrap()
+        Content::of(&std::fs::read(raw).unwrap())
     }
 
     async fn write(&self, place: &DiskPlace, bytes: &[u8]) {

@@ -46,7 +46,7 @@ pub async fn broker(
 
 /// They need the viaduct binary. Simulated providers have no site, and so nothing to be done at it by a worker.
 pub fn migrators(config: &Config, registry: Arc<Registry>) -> Result<Migrators, Fault> {
-    if registry.iter().all(|provider| provider.site().is_none()) {
+    if !registry.iter().any(|provider| provider.has_site()) {
         return Ok(Migrators::of(Vec::new()));
     }
     let found = match &config.workers.viaduct {

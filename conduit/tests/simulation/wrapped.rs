@@ -172,6 +172,9 @@ impl Provider for PointedProvider {
     fn site(&self) -> Option<Arc<dyn Site>> {
         self.inner.site()
     }
+    fn has_site(&self) -> bool {
+        self.inner.has_site()
+    }
     async fn capacity(&self) -> Result<Capacity, Error> {
         self.inner.capacity().await
     }

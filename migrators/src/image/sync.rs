@@ -175,7 +175,8 @@ pub async fn sync(ends: &Ends<'_>, progress: &Progress) -> Result<TransferReport
 /// Returns when no receiver of ours holds the target disk any more.
 pub(super) async fn halt(site: &dyn Site, order: &SyncDisk) -> Result<(), crate::Error> {
     // The kernel knows who has it open, whatever became of pid files.
-    const WAIT: &str = "t=0; while :; do held=
+    // A place may be a link to the device that is open.
+    const WAIT: &str = "set -- \"$(readlink -f -- \"$1\" || echo \"$1\")\"; t=0; while :; do held=
 for fd in /proc/[0-9]*/fd/*; do [ \"$(readlink \"$fd\" 2>/dev/null)\" = \"$1\" ] && held=y && break; done
 [ -n \"$held\" ] || exit 0; [ $t -lt 75 ] || exit 1; t=$((t+1)); sleep 0.2; done";
     let command = Command::new("sh").args(["-c", WAIT, "halt", &order.to.path]).timeout_secs(HALT_SECS);

@@ -3,7 +3,7 @@
 use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::topology::DiskFormat;
 
-use super::{DISK_BYTES, Fixture, disk_id, disk_order, expect_error};
+use super::{Fixture, disk_bytes, disk_id, disk_order, expect_error};
 use crate::error::Error;
 use crate::provider::{DiskOrder, Made};
 
@@ -22,16 +22,16 @@ async fn a_disk_made_twice_is_one_and_keeps_its_content(fixture: &dyn Fixture) {
     let place = provider.create_disk(&order).await.expect("create_disk");
     assert_eq!(place.format, provider.hardware().format);
     let content = fixture.read(&place).await;
-    assert_eq!(content.len() as u64, DISK_BYTES);
-    assert!(content.iter().all(|byte| *byte == 0), "a new disk must read as zeros");
+    assert_eq!(content.size_bytes, disk_bytes(&*provider));
+    assert!(content.is_zeros, "a new disk must read as zeros");
 
     fixture.write(&place, b"content").await;
     assert_eq!(fixture.another().create_disk(&order).await.expect("create_disk again"), place);
-    assert!(fixture.read(&place).await.starts_with(b"content"), "making it again must not touch it");
+    assert!(fixture.read(&place).await.start.starts_with(b"content"), "making it again must not touch it");
 
-    let other_size = DiskOrder { size_bytes: DISK_BYTES * 2, ..order };
+    let other_size = DiskOrder { size_bytes: order.size_bytes * 2, ..order };
     expect_error!(provider.create_disk(&other_size), Error::NameTaken { .. });
-    assert!(fixture.read(&place).await.starts_with(b"content"), "a refusal must not touch it");
+    assert!(fixture.read(&place).await.start.starts_with(b"content"), "a refusal must not touch it");
 
     let made = provider.made_for(relocation).await.expect("made_for");
     assert_eq!(made, [Made::Disk { path: place.path }]);
@@ -44,7 +44,7 @@ async fn a_staging_disk_is_raw(fixture: &dyn Fixture) {
     let order = DiskOrder { staging: true, ..disk_order(relocation, "sdb") };
     let place = provider.create_disk(&order).await.expect("create_disk");
     assert_eq!(place.format, DiskFormat::Raw);
-    assert_eq!(fixture.read(&place).await.len() as u64, DISK_BYTES);
+    assert_eq!(fixture.read(&place).await.size_bytes, disk_bytes(&*provider));
     provider.delete_disk(relocation, &order.disk).await.expect("delete_disk");
     assert_eq!(provider.made_for(relocation).await.expect("made_for"), []);
 }
@@ -104,7 +104,7 @@ async fn settling_removes_scraps_and_keeps_disks(fixture: &dyn Fixture) {
         let made = provider.made_for(relocation).await.expect("made_for");
         assert_eq!(made, [Made::Disk { path: place.path.clone() }]);
     }
-    assert!(fixture.read(&place).await.starts_with(b"content"));
+    assert!(fixture.read(&place).await.start.starts_with(b"content"));
     assert_eq!(provider.made_for(other).await.expect("made_for"), others_before);
     provider.delete_disk(relocation, &disk_id("sda")).await.expect("delete_disk");
     provider.delete_disk(other, &disk_id("sda")).await.expect("delete_disk");

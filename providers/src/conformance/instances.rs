@@ -3,7 +3,7 @@
 use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::topology::{DiskRole, Power};
 
-use super::{DISK_BYTES, Fixture, GRACE, MEMORY_BYTES, expect_error, instance_order, name, undo};
+use super::{DISK_BYTES, Fixture, GRACE, MEMORY_BYTES, disk_bytes, expect_error, instance_order, name, undo};
 use crate::error::Error;
 use crate::provider::{InstanceOrder, Made, Reservation};
 
@@ -34,14 +34,20 @@ async fn an_instance_made_twice_is_one_and_is_what_was_ordered(fixture: &dyn Fix
     assert!(listed.contains(&(order.name.clone(), Power::Stopped)));
 
     let instance = provider.inspect(&order.name).await.expect("inspect");
-    assert_eq!((instance.vcpus, instance.memory_bytes, instance.power), (1, MEMORY_BYTES, Power::Stopped));
+    let memory_bytes = fixture.memory_bytes().await;
+    assert!(memory_bytes >= MEMORY_BYTES, "never less than ordered");
+    assert_eq!((instance.vcpus, instance.memory_bytes, instance.power), (1, memory_bytes, Power::Stopped));
     assert_eq!(instance.firmware, order.firmware);
     let places: Vec<_> = instance.disks.iter().map(|disk| disk.place.clone()).collect();
     let ordered: Vec<_> = order.disks.iter().map(|(_, place)| place.clone()).collect();
     assert_eq!(places, ordered, "root first, then in the order given");
     let roles: Vec<_> = instance.disks.iter().map(|disk| disk.role).collect();
     assert_eq!(roles, [DiskRole::Root, DiskRole::Volume]);
-    assert!(instance.disks.iter().all(|disk| disk.size_bytes == DISK_BYTES), "{:?}", instance.disks);
+    assert!(
+        instance.disks.iter().all(|disk| disk.size_bytes == disk_bytes(&*provider)),
+        "{:?}",
+        instance.disks
+    );
     assert!(instance.disks.iter().all(|disk| disk.bus == provider.hardware().disk_bus));
     assert_eq!(instance.nics[0].mac, order.nics[0].mac, "the hardware address is kept");
     assert_eq!(instance.nics[0].model, provider.hardware().nic, "the model is the target's");

@@ -177,6 +177,7 @@ fn nic(interface: Node<'_, '_>) -> Option<Nic> {
         // What QEMU takes when nothing is said.
         model: attribute("model", "type").unwrap_or_else(|| "rtl8139".to_owned()),
         network: network.or_else(|| interface.attribute("type").map(str::to_owned))?,
+        addresses: Vec::new(),
     })
 }
 

@@ -124,7 +124,12 @@ impl MemoryProvider {
                 DiskPlace { path, format: self.hardware.format },
             ));
         }
-        let nic = |mac| Nic { mac, model: self.hardware.nic.clone(), network: "default".into() };
+        let nic = |mac| Nic {
+            mac,
+            model: self.hardware.nic.clone(),
+            network: "default".into(),
+            addresses: Vec::new(),
+        };
         let held = Held {
             made_for: None,
             kept: None,

@@ -8,7 +8,7 @@ use fluidcloud_proto::ids::{InstanceName, RelocationId};
 use fluidcloud_proto::topology::{DiskPlace, Power};
 
 use super::{Guest, MemoryProvider, Op, Witness};
-use crate::conformance::{self, Fixture, disk_order, instance_order};
+use crate::conformance::{self, Content, Fixture, disk_order, instance_order};
 use crate::error::Error;
 use crate::provider::Provider;
 
@@ -35,8 +35,8 @@ impl Fixture for Simulated {
         self.0.starts_by_itself(name)
     }
 
-    async fn read(&self, place: &DiskPlace) -> Vec<u8> {
-        self.0.disk_bytes(place).expect("the disk is there")
+    async fn read(&self, place: &DiskPlace) -> Content {
+        Content::of(&self.0.disk_bytes(place).expect("the disk is there"))
     }
 
     async fn write(&self, place: &DiskPlace, bytes: &[u8]) {

@@ -34,6 +34,8 @@ pub struct SshSite {
     address: String,
     dir: PathBuf,
     login: Arc<SshConfig>,
+    /// Lines as of a known-hosts file, instead of that file.
+    host_keys: Option<Arc<str>>,
     peer_ssh: Option<SshConfig>,
     sessions: Arc<Semaphore>,
     connecting: Arc<Semaphore>,
@@ -48,10 +50,17 @@ impl SshSite {
             address,
             dir,
             login: Arc::new(login.clone()),
+            host_keys: None,
             peer_ssh,
             sessions: Arc::new(Semaphore::new(SESSIONS_MAX)),
             connecting: Arc::new(Semaphore::new(CONNECTING_MAX)),
         }
+    }
+
+    /// For a host whose keys are known from elsewhere than a file.
+    pub(crate) fn with_host_keys(mut self, lines: String) -> Self {
+        self.host_keys = Some(lines.into());
+        self
     }
 
     /// One attempt, on a thread of its own that then carries the command.
@@ -59,12 +68,13 @@ impl SshSite {
         let connecting = permit(&self.connecting).await?;
         let (send, token, raw) = Raw::channel();
         let (told, answer) = oneshot::channel();
-        let (login, provider) = (self.login.clone(), self.id.clone());
+        let (login, provider, known) = (self.login.clone(), self.id.clone(), self.host_keys.clone());
         std::thread::Builder::new()
             .name("ssh".to_owned())
             .spawn(move || {
                 let command = format!("exec sh -c {}", script::word(task.script));
-                let begun = connect::open(&provider, &login).and_then(|open| open.exec(&login, &command));
+                let begun = connect::open(&provider, &login, known.as_deref());
+                let begun = begun.and_then(|open| open.exec(&login, &command));
                 drop(connecting);
                 match begun {
                     Err(error) => drop(told.send(Err(error))),

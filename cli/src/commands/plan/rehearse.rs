@@ -1,12 +1,13 @@
 //! Tries on the running source what a relocation would do inside its guests, through the migrators that will do it.
 
 use fluidcloud_conduit::rehearsals;
+use fluidcloud_migrators::rehearse::{is_nothing, rehearse as rehearse_at};
 use fluidcloud_proto::failure::{Code, Failure};
-use fluidcloud_proto::ids::ProviderId;
+use fluidcloud_proto::ids::{ProviderId, RelocationId};
 use fluidcloud_proto::request::RelocationRequest;
 use fluidcloud_proto::task::Rehearsed;
 use fluidcloud_proto::topology::Topology;
-use fluidcloud_providers::Registry;
+use fluidcloud_providers::{Moment, Registry};
 
 use crate::fault::Fault;
 use crate::units;
@@ -20,8 +21,22 @@ pub async fn rehearse(
     let (source, target) = (registry.get(&request.service.provider)?, registry.get(target)?);
     let mut guests = Vec::new();
     for order in rehearsals(request, topology, target.hardware())? {
-        let Some(site) = source.site() else { return Err(no_site(request).into()) };
-        let tried = fluidcloud_migrators::rehearse::rehearse(&site, &order).await;
+        if is_nothing(&order) {
+            guests.push(Rehearsed::default());
+            continue;
+        }
+        if !source.has_site() {
+            return Err(no_site(request).into());
+        }
+        let places: Vec<_> = order.disks.iter().map(|disk| disk.place.clone()).collect();
+        // An id of its own, as nothing that was made for it stays.
+        let looking = RelocationId::new();
+        let tried = match source.open(looking, &places, Moment::Running).await {
+            Ok(site) => Ok(rehearse_at(&site, &order).await),
+            Err(error) => Err(error),
+        };
+        source.settle(looking).await?;
+        let tried = tried?;
         guests.push(tried.map_err(|error| Fault::from(error.to_failure()))?);
     }
     Ok(guests)

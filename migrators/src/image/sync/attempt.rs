@@ -79,7 +79,7 @@ async fn over_tcp(
 ) -> Result<Agreed, crate::Error> {
     let command = ends.receiver(source, target);
     let mut receiver = End::start(ends, "receiver", &*ends.target, &command).await?;
-    let address = receiver.listening().await?;
+    let address = ends.reached_at(&receiver.listening().await?);
     let command = ends.sender(source, target, &address);
     let mut sender = End::start(ends, "sender", &*ends.source, &command).await?;
     let (sent, received) = both(&mut sender, &mut receiver, told).await;

@@ -104,7 +104,7 @@ impl<'a> Ends<'a> {
 
     /// The receiver at the target; it says where it listens.
     pub(super) fn receiver(&self, source: &Prepared, target: &Prepared) -> Command {
-        let listen = match self.target.address() {
+        let listen = match self.target.listens_at() {
             address if address.contains(':') => format!("[{address}]:0"),
             address => format!("{address}:0"),
         };
@@ -115,7 +115,17 @@ impl<'a> Ends<'a> {
             .args(["--epoch", &self.epoch.to_string(), VERIFY, "--report", "json", "--die-with-stdin"])
     }
 
-    /// The sender at the source, to a receiver that listens at `address`.
+    /// Where the sender finds a receiver that listens at `own`.
+    pub(super) fn reached_at(&self, own: &str) -> String {
+        let (address, port) = (self.target.address(), own.rsplit(':').next().unwrap_or_default());
+        match address == self.target.listens_at() {
+            true => own.to_owned(),
+            false if address.contains(':') => format!("[{address}]:{port}"),
+            false => format!("{address}:{port}"),
+        }
+    }
+
+    /// The sender at the source, to a receiver that is reached at `address`.
     pub(super) fn sender(&self, source: &Prepared, target: &Prepared, address: &str) -> Command {
         let command = Command::new(&source.program)
             .args(["send", "--from", &uri(&self.order.from), "--to", &format!("tls://{address}")])

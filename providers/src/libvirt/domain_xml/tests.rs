@@ -31,7 +31,12 @@ fn order(name: &str, note: &str) -> InstanceOrder {
             disk("sdb", "/pool/it's <the> \"root\" & more.qcow2", DiskFormat::Qcow2),
             disk("sda", "/dev/mapper/volume", DiskFormat::Raw),
         ],
-        nics: vec![Nic { mac: "52:54:00:01:02:03".into(), model: "rtl8139".into(), network: "old".into() }],
+        nics: vec![Nic {
+            mac: "52:54:00:01:02:03".into(),
+            model: "rtl8139".into(),
+            network: "old".into(),
+            addresses: vec![],
+        }],
         autostart: true,
         note: note.into(),
     }
@@ -61,7 +66,12 @@ fn every_shape_is_read_back_as_it_was_ordered() {
         }
         assert_eq!(
             read.nics,
-            [Nic { mac: "52:54:00:01:02:03".into(), model: nic.into(), network: "lan".into() }]
+            [Nic {
+                mac: "52:54:00:01:02:03".into(),
+                model: nic.into(),
+                network: "lan".into(),
+                addresses: vec![]
+            }]
         );
         let made = tag::Mark { relocation: order.relocation, autostart: order.autostart };
         assert_eq!(tag::made_for(&parsed), Some(made));

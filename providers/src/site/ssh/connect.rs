@@ -43,12 +43,16 @@ impl std::fmt::Debug for SessionBox {
     }
 }
 
-pub(super) fn open(provider: &ProviderId, login: &SshConfig) -> Result<Open, Error> {
+/// `known` are the lines of known hosts, if they are not in the file that `login` names.
+pub(super) fn open(provider: &ProviderId, login: &SshConfig, known: Option<&str>) -> Result<Open, Error> {
     let stream = connect(login)?;
     let mut session = Session::new().map_err(|cause| unreachable(login, cause))?;
     session.set_timeout(HANDSHAKE_MS);
     session.set_tcp_stream(stream.try_clone().map_err(|cause| unreachable(login, cause))?);
-    let known = read(provider, "known hosts", &login.known_hosts)?;
+    let known = match known {
+        Some(lines) => lines.to_owned(),
+        None => read(provider, "known hosts", &login.known_hosts)?,
+    };
     let kinds = key_kinds(&known, login);
     if !kinds.is_empty() {
         // Ask for the kind of key that we know, as a host has several.

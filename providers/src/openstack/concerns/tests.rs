@@ -1,0 +1,82 @@
+//! Each thing that hinders is found, and nothing where nothing does.
+
+use std::collections::BTreeMap;
+
+use fluidcloud_proto::topology::{Firmware, Severity};
+use serde_json::{Value, json};
+
+use super::super::inspect::Asked;
+use super::*;
+
+fn parts(server: Value, volume: Value, port: Value) -> Parts {
+    let mut base = json!({"id": "s", "name": "shop", "status": "ACTIVE", "image": {"id": "i"},
+        "flavor": {"original_name": "m", "vcpus": 1, "ram": 512, "disk": 3}});
+    let mut disk = json!({"id": "v", "status": "in-use", "size": 1, "attachments": [{"server_id": "s", "device": "/dev/vdb"}]});
+    let mut nic = json!({"id": "p", "mac_address": "fa:16:3e:00:00:01", "binding:vnic_type": "normal"});
+    for (base, more) in [(&mut base, server), (&mut disk, volume), (&mut nic, port)] {
+        for (key, value) in more.as_object().unwrap() {
+            base[key] = value.clone();
+        }
+    }
+    let server: Server = serde_json::from_value(base).unwrap();
+    Parts {
+        flavor: server.flavor.clone(),
+        server: Some(server),
+        image: None,
+        volumes: vec![("/dev/vdb".into(), serde_json::from_value(disk).unwrap())],
+        ports: vec![serde_json::from_value(nic).unwrap()],
+        asked: Asked {
+            disk_bus: "virtio".into(),
+            nic: "virtio".into(),
+            machine: "pc".into(),
+            firmware: Firmware::Bios,
+        },
+    }
+}
+
+fn worst(server: Value, volume: Value, port: Value) -> Vec<(Severity, String)> {
+    let found = of("shop", &parts(server, volume, port));
+    assert!(found.iter().all(|concern| !concern.remedy.is_empty()));
+    let told = found.into_iter().filter(|concern| !concern.message.contains("security groups stay"));
+    told.map(|concern| (concern.severity, concern.subject)).collect()
+}
+
+#[test]
+fn an_ordinary_server_raises_nothing_more() {
+    assert_eq!(worst(json!({}), json!({}), json!({})), []);
+}
+
+#[test]
+fn what_cannot_move_is_critical() {
+    let critical = |subject: &str| vec![(Severity::Critical, subject.to_owned())];
+    let two = json!([{"server_id": "s"}, {"server_id": "t"}]);
+    assert_eq!(
+        worst(json!({}), json!({"multiattach": true, "attachments": two}), json!({})),
+        critical("shop/vdb")
+    );
+    assert_eq!(worst(json!({}), json!({"status": "error"}), json!({})), critical("shop/vdb"));
+    let direct = json!({"binding:vnic_type": "direct"});
+    assert_eq!(worst(json!({}), json!({}), direct), critical("shop/fa:16:3e:00:00:01"));
+    assert_eq!(
+        worst(json!({"status": "ERROR", "fault": {"message": "x"}}), json!({}), json!({})),
+        critical("shop")
+    );
+    assert_eq!(worst(json!({"status": "RESCUE"}), json!({}), json!({})), critical("shop"));
+    let sizeless = json!({"flavor": {"vcpus": 1, "ram": 1, "disk": 0}});
+    assert_eq!(worst(sizeless, json!({}), json!({})), critical("shop"));
+    let tpm = BTreeMap::from([("hw:tpm_version", "2.0")]);
+    let tpm = json!({"flavor": {"vcpus": 1, "ram": 1, "disk": 1, "extra_specs": tpm}});
+    assert_eq!(worst(tpm, json!({}), json!({})), critical("shop"));
+}
+
+#[test]
+fn what_changes_is_a_warning() {
+    let warning = |subject: &str| vec![(Severity::Warning, subject.to_owned())];
+    assert_eq!(worst(json!({}), json!({"encrypted": true}), json!({})), warning("shop/vdb"));
+    let ephemeral = json!({"flavor": {"vcpus": 1, "ram": 1, "disk": 1, "OS-FLV-EXT-DATA:ephemeral": 2}});
+    assert_eq!(worst(ephemeral, json!({}), json!({})), warning("shop"));
+    assert_eq!(
+        worst(json!({"config_drive": "True"}), json!({}), json!({})),
+        [(Severity::Information, "shop".to_owned())]
+    );
+}

@@ -1,0 +1,61 @@
+//! What a configuration says of a cloud, beside its shape.
+
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OpenstackConfig {
+    /// The entry of clouds.yaml. Credentials are there and in secure.yaml, never here.
+    pub cloud: String,
+    /// Where that file is; looked for as openstack's own clients do when left out.
+    #[serde(default)]
+    pub clouds_file: Option<PathBuf>,
+    #[serde(default)]
+    pub region: Option<String>,
+    /// Name or id of the network that takes NICs.
+    pub network: String,
+    /// Security groups of instances, by name or id; the project's `default` when left out.
+    #[serde(default)]
+    pub security_groups: Vec<String>,
+    /// Gives each instance an address from here, for a network that is not reached from outside.
+    #[serde(default)]
+    pub floating_network: Option<String>,
+    /// The cloud's default when left out.
+    #[serde(default)]
+    pub volume_type: Option<String>,
+    #[serde(default)]
+    pub availability_zone: Option<String>,
+    pub helper: HelperConfig,
+}
+
+/// The small server in which bytes are worked on.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HelperConfig {
+    /// Any Linux that runs a `#!` script given as user data, with sshd or dropbear. For work inside guests it needs
+    /// libguestfs and qemu-utils too.
+    pub image: String,
+    pub flavor: String,
+    /// A network from which the other site is reached.
+    pub network: String,
+    /// Takes a floating IP from here, for a network that is not reached from outside.
+    #[serde(default)]
+    pub floating_network: Option<String>,
+    #[serde(default = "root")]
+    pub user: String,
+    /// The private half, on this host; the public one is beside it with `.pub`.
+    pub key: PathBuf,
+    /// A directory of ours in it.
+    #[serde(default = "dir")]
+    pub dir: PathBuf,
+}
+
+fn root() -> String {
+    "root".into()
+}
+
+fn dir() -> PathBuf {
+    PathBuf::from("/var/lib/fluidcloud-site")
+}

@@ -1,0 +1,141 @@
+//! Volumes that show a source's disk: taken by snapshot, so that the source's own stays where it is. A copy knows of which
+//! moment it is; one of another moment is removed and never shown.
+
+use fluidcloud_proto::ids::RelocationId;
+use fluidcloud_proto::topology::Power;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::OpenstackProvider;
+use super::power::power_of;
+use super::servers::Server;
+use super::tag::{self, MOMENT, OF, Role};
+use super::volumes::{GIB, MADE_MAX, Volume};
+use crate::error::Error;
+use crate::provider::Moment;
+
+/// Any bytes would do: names of moments are made in it.
+const MOMENTS: Uuid = Uuid::from_u128(0x6f1c_9a52_6d1e_4be5_9a0e_51b7_a0c5_3d11);
+
+impl OpenstackProvider {
+    pub(super) async fn copy_of_volume(
+        &self,
+        relocation: RelocationId,
+        volume: &Volume,
+        moment: Moment,
+    ) -> Result<String, Error> {
+        let user = match volume.attachments.first() {
+            Some(attached) => self.api.server(&attached.server_id).await?,
+            None => None,
+        };
+        let moment = self.moment(user.as_ref(), moment).await?;
+        if let Some(copy) = self.good_copy(relocation, &volume.id, &moment).await? {
+            return Ok(copy);
+        }
+        let tags = copy_tags(relocation, &volume.id, &moment);
+        let name = format!("fluidcloud-{}-copy", tag::label(relocation));
+        let snapshot = self.api.make_snapshot(&volume.id, &name, tags.clone()).await?;
+        self.api.snapshot_is_whole(&snapshot).await?;
+        let mut copy = json!({"snapshot_id": snapshot, "size": volume.size, "name": name, "metadata": tags});
+        if let Some(kind) = &volume.volume_type {
+            copy["volume_type"] = json!(kind);
+        }
+        let what = format!("make a copy of volume {}", volume.id);
+        let copy = self.api.make_volume(&what, copy).await?;
+        self.api.volume_is_free(&copy, MADE_MAX).await?;
+        Ok(copy)
+    }
+
+    /// By way of an image, as Nova gives a root disk on a hypervisor in no other way.
+    pub(super) async fn copy_of_root(
+        &self,
+        relocation: RelocationId,
+        server: &str,
+        moment: Moment,
+    ) -> Result<String, Error> {
+        let found = self.api.server(server).await?;
+        let server = found.ok_or_else(|| self.api.lost(format!("server {server}")))?;
+        let moment = self.moment(Some(&server), moment).await?;
+        if let Some(copy) = self.good_copy(relocation, &server.id, &moment).await? {
+            return Ok(copy);
+        }
+        let tags = copy_tags(relocation, &server.id, &moment);
+        let name = format!("fluidcloud-{}-copy", tag::label(relocation));
+        let action = json!({"createImage": {"name": name, "metadata": tags}});
+        let answer = self.api.act(&server.id, "take an image of", action).await?;
+        let image = answer["image_id"].as_str().ok_or_else(|| self.api.lost("the image".into()))?.to_owned();
+        let whole = self.api.image_is_whole(&image).await?;
+        let virtual_gib = whole.virtual_size.map_or(0, |bytes| bytes.div_ceil(GIB));
+        let gib = server.flavor.disk.max(whole.min_disk).max(virtual_gib).max(1);
+        let copy = json!({"imageRef": image, "size": gib, "name": name, "metadata": tags});
+        let what = format!("make a copy of the root disk of server `{}`", server.name);
+        let copy = self.api.make_volume(&what, copy).await?;
+        self.api.volume_is_free(&copy, MADE_MAX).await?;
+        self.api.delete_image(&image).await?;
+        Ok(copy)
+    }
+
+    /// The name of the moment, the same as long as its disks cannot have changed.
+    async fn moment(&self, server: Option<&Server>, moment: Moment) -> Result<String, Error> {
+        let (Some(server), Moment::Stopped) = (server, moment) else {
+            return Ok(match moment {
+                Moment::Running => "running".to_owned(),
+                Moment::Stopped => "detached".to_owned(),
+            });
+        };
+        if power_of(server) != Power::Stopped {
+            return Err(Error::Unsupported {
+                provider: self.id.to_string(),
+                what: format!("copy the disks of server `{}`, which is not off", server.name),
+                remedy: "leave it off until the relocation has ended, and request it again".to_owned(),
+            });
+        }
+        let stamp = self.stamp_of(server).await?;
+        Ok(format!("stopped {}", Uuid::new_v5(&MOMENTS, stamp.as_bytes())))
+    }
+
+    /// Those of other moments are removed.
+    async fn good_copy(
+        &self,
+        relocation: RelocationId,
+        of: &str,
+        moment: &str,
+    ) -> Result<Option<String>, Error> {
+        let mut good = None;
+        for volume in self.api.volumes_of(relocation).await? {
+            let is = |key: &str, value: &str| volume.metadata.get(key).is_some_and(|found| found == value);
+            if !tag::has(&volume.metadata, relocation, Role::Copy) || !is(OF, of) {
+                continue;
+            }
+            let whole = matches!(volume.status.as_str(), "available" | "in-use");
+            if is(MOMENT, moment) && whole && good.is_none() {
+                good = Some(volume.id);
+            } else {
+                self.release(relocation, &volume).await?;
+                self.api.delete_volume(&volume.id).await?;
+            }
+        }
+        Ok(good)
+    }
+
+    /// All copies, and what they were made from. Volumes first: a snapshot may be held by its clone.
+    pub(super) async fn drop_copies(&self, relocation: RelocationId) -> Result<(), Error> {
+        for volume in self.api.volumes_of(relocation).await? {
+            if tag::has(&volume.metadata, relocation, Role::Copy) {
+                self.release(relocation, &volume).await?;
+                self.api.delete_volume(&volume.id).await?;
+            }
+        }
+        for snapshot in self.api.snapshots_of(relocation).await? {
+            self.api.delete_snapshot(&snapshot.id).await?;
+        }
+        for image in self.api.images_of(relocation).await? {
+            self.api.delete_image(&image.id).await?;
+        }
+        Ok(())
+    }
+}
+
+fn copy_tags(relocation: RelocationId, of: &str, moment: &str) -> Value {
+    tag::metadata(relocation, Role::Copy, &[(OF, of.to_owned()), (MOMENT, moment.to_owned())])
+}

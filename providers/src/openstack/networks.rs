@@ -1,0 +1,210 @@
+//! Neutron's ports, floating IPs and security groups: what they look like and what can be asked of them.
+
+use fluidcloud_proto::ids::RelocationId;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::api::{Api, Call, Service};
+use super::lenient;
+use super::servers::Id;
+use super::tag;
+use crate::error::Error;
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Port {
+    pub id: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub network_id: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub mac_address: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub description: String,
+    #[serde(rename = "binding:vnic_type", default, deserialize_with = "lenient::or_default")]
+    pub vnic_type: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub fixed_ips: Vec<FixedIp>,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct FixedIp {
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub ip_address: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Subnet {
+    pub cidr: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct FloatingIp {
+    pub id: String,
+    pub floating_ip_address: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub floating_network_id: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub port_id: Option<String>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub description: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct SecurityGroup {
+    pub id: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub name: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub description: String,
+}
+
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct Network {
+    pub id: String,
+    pub name: String,
+}
+
+impl Api {
+    pub(super) async fn ports(&self) -> Result<Vec<Port>, Error> {
+        self.list(Call::get(Service::Network, "/ports", "list ports"), "ports").await
+    }
+
+    pub(super) async fn ports_of(&self, relocation: RelocationId) -> Result<Vec<Port>, Error> {
+        let mut ports = self.ports().await?;
+        ports.retain(|port| tag::describes(&port.description, relocation));
+        Ok(ports)
+    }
+
+    pub(super) async fn ports_of_server(&self, server: &str) -> Result<Vec<Port>, Error> {
+        let call = Call::get(Service::Network, "/ports", format!("list the ports of server {server}"));
+        self.list(call.query("device_id", server), "ports").await
+    }
+
+    pub(super) async fn subnets(&self, network: &Network) -> Result<Vec<Subnet>, Error> {
+        let what = format!("list the subnets of network `{}`", network.name);
+        let call = Call::get(Service::Network, "/subnets", what).query("network_id", network.id.clone());
+        self.list(call, "subnets").await
+    }
+
+    pub(super) async fn make_port(&self, what: &str, port: Value) -> Result<Port, Error> {
+        self.one(Call::post(Service::Network, "/ports", what).json(json!({"port": port})), "port").await
+    }
+
+    pub(super) async fn delete_port(&self, id: &str) -> Result<(), Error> {
+        self.remove(Call::delete(Service::Network, format!("/ports/{id}"), format!("delete port {id}"))).await
+    }
+
+    pub(super) async fn floating_ips(&self) -> Result<Vec<FloatingIp>, Error> {
+        self.list(Call::get(Service::Network, "/floatingips", "list floating IPs"), "floatingips").await
+    }
+
+    pub(super) async fn floating_ips_of(&self, relocation: RelocationId) -> Result<Vec<FloatingIp>, Error> {
+        let mut all = self.floating_ips().await?;
+        all.retain(|floating| tag::describes(&floating.description, relocation));
+        Ok(all)
+    }
+
+    pub(super) async fn make_floating_ip(
+        &self,
+        network: &str,
+        port: &str,
+        description: &str,
+    ) -> Result<FloatingIp, Error> {
+        let call = Call::post(Service::Network, "/floatingips", "allocate a floating IP");
+        let body = json!({"floating_network_id": network, "port_id": port, "description": description});
+        self.one(call.json(json!({"floatingip": body})), "floatingip").await
+    }
+
+    pub(super) async fn set_floating_ip(
+        &self,
+        id: &str,
+        port: Option<&str>,
+        description: &str,
+    ) -> Result<(), Error> {
+        let path = format!("/floatingips/{id}");
+        let call = Call::put(Service::Network, path, format!("associate floating IP {id}"));
+        let body = json!({"floatingip": {"port_id": port, "description": description}});
+        self.call(call.json(body)).await.map(drop)
+    }
+
+    pub(super) async fn delete_floating_ip(&self, id: &str) -> Result<(), Error> {
+        let what = format!("release floating IP {id}");
+        self.remove(Call::delete(Service::Network, format!("/floatingips/{id}"), what)).await
+    }
+
+    pub(super) async fn security_groups(&self) -> Result<Vec<SecurityGroup>, Error> {
+        let call = Call::get(Service::Network, "/security-groups", "list security groups");
+        self.list(call, "security_groups").await
+    }
+
+    pub(super) async fn security_groups_of(
+        &self,
+        relocation: RelocationId,
+    ) -> Result<Vec<SecurityGroup>, Error> {
+        let mut all = self.security_groups().await?;
+        all.retain(|group| tag::describes(&group.description, relocation));
+        Ok(all)
+    }
+
+    /// Ids of those with these names or ids.
+    pub(super) async fn security_group_ids(&self, wanted: &[String]) -> Result<Vec<String>, Error> {
+        if wanted.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = self.security_groups().await?;
+        let id = |name: &String| {
+            let found = all.iter().find(|group| group.id == *name || group.name == *name);
+            found.map(|group| group.id.clone()).ok_or_else(|| Error::Config {
+                provider: self.provider().to_owned(),
+                what: format!("there is no security group `{name}`: make it, or leave it out"),
+            })
+        };
+        wanted.iter().map(id).collect()
+    }
+
+    pub(super) async fn make_security_group(&self, name: &str, description: &str) -> Result<String, Error> {
+        let what = format!("make security group `{name}`");
+        let call = Call::post(Service::Network, "/security-groups", what);
+        let body = json!({"name": name, "description": description});
+        Ok(self.one::<Id>(call.json(json!({"security_group": body})), "security_group").await?.id)
+    }
+
+    /// Lets TCP in from anywhere. One that is there already is no error.
+    pub(super) async fn let_in(&self, group: &str, from: u16, to: u16, ethertype: &str) -> Result<(), Error> {
+        let what = format!("add a rule to security group {group}");
+        let rule = json!({
+            "security_group_id": group, "direction": "ingress", "ethertype": ethertype, "protocol": "tcp",
+            "port_range_min": from, "port_range_max": to,
+        });
+        let call = Call::post(Service::Network, "/security-group-rules", what);
+        match self.call(call.json(json!({"security_group_rule": rule}))).await {
+            Ok(_) | Err(Error::Refused { status: 409, full: false, .. }) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+
+    pub(super) async fn delete_security_group(&self, id: &str) -> Result<(), Error> {
+        let path = format!("/security-groups/{id}");
+        self.remove(Call::delete(Service::Network, path, format!("delete security group {id}"))).await
+    }
+
+    pub(super) async fn networks(&self) -> Result<Vec<Network>, Error> {
+        self.list(Call::get(Service::Network, "/networks", "list networks"), "networks").await
+    }
+
+    /// By name or id; of two with the name the project's own is not told apart, so the id is asked for.
+    pub(super) async fn network_named(&self, name: &str) -> Result<Network, Error> {
+        let config = |what: String| Error::Config { provider: self.provider().to_owned(), what };
+        let all = self.networks().await?;
+        if let Some(network) = all.iter().find(|network| network.id == name) {
+            return Ok(network.clone());
+        }
+        let mut named = all.into_iter().filter(|network| network.name == name);
+        match (named.next(), named.next()) {
+            (Some(network), None) => Ok(network),
+            (Some(_), Some(_)) => {
+                Err(config(format!("two networks are called `{name}`: give the id of the one that is meant")))
+            }
+            (None, _) => Err(config(format!("there is no network `{name}`: give one that the project sees"))),
+        }
+    }
+}
