@@ -70,6 +70,7 @@ impl CopyOptions {
 pub async fn copy(options: &CopyOptions, report: &(dyn Fn(Event) + Send + Sync)) -> Result<Summary> {
     let started = Instant::now();
     let counters = Arc::new(Counters::default());
+    counters.begun.store(true, Relaxed);
     let login = options.login.as_ref().map(|login| FarLogin {
         login: login.clone(),
         patience: options.retry,

@@ -63,6 +63,11 @@ pub trait Source: Send + Sync + Debug {
         false
     }
 
+    /// Whether [`Source::check_unchanged`] finds out about every write.
+    fn sees_writes(&self) -> bool {
+        false
+    }
+
     /// Whether somebody else was seen to have the disk mounted or open for writing, so that its file systems' maps of
     /// free space cannot be believed.
     fn in_use(&self) -> bool {

@@ -178,8 +178,8 @@ mod tests {
                 // In two parts it is the same work, but for zeros that are cut in two.
                 let half = block_after(&disk, geometry, bytes.len() as u64 / 2).await.unwrap();
                 let mut reads = [Vec::new(), Vec::new()];
-                for (parts, reads) in [&[0..block][..], &[0..half, half..block]].into_iter().zip(&mut reads) {
-                    for part in parts {
+                for (middle, reads) in [0, half].into_iter().zip(&mut reads) {
+                    for part in [0..middle, middle..block] {
                         let mut planner = Planner::of_part(&disk, geometry, part.clone());
                         while let Some(work) = planner.next().await.unwrap() {
                             match work {

@@ -55,6 +55,10 @@ impl Source for Qcow2Source {
         let why = "its modification time is not what it was at the start".to_owned();
         Err(Error::SourceChanged { what: self.name(), why })
     }
+
+    fn sees_writes(&self) -> bool {
+        true
+    }
 }
 
 #[derive(Debug)]

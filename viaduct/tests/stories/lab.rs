@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
@@ -240,7 +240,9 @@ pub fn disk(path: &Path, size: u64, pieces: &[(u64, u64)]) -> String {
 /// Whether two files hold the same. Where both have holes, nobody has to look.
 pub fn same(a: &Path, b: &Path) -> bool {
     let files = [a, b].map(|path| File::open(path).unwrap());
-    let size = files[0].metadata().unwrap().len();
+    // A device has its size where it ends.
+    let sizes = files.each_ref().map(|mut file| file.seek(SeekFrom::End(0)).unwrap());
+    let size = sizes[0];
     let (mut at, mut pieces) = (0, [vec![0; MIB as usize], vec![0; MIB as usize]]);
     // Each step is from the next byte of data in either file on.
     let data = |file: &File, at| rustix::fs::seek(file, rustix::fs::SeekFrom::Data(at)).unwrap_or(size);
@@ -257,7 +259,7 @@ pub fn same(a: &Path, b: &Path) -> bool {
         }
         at += length as u64;
     }
-    files[1].metadata().unwrap().len() == size
+    sizes[1] == size
 }
 
 pub fn run(program: &str, args: &[&str]) -> String {

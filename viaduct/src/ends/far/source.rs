@@ -185,6 +185,10 @@ impl Source for FarSource {
         }
     }
 
+    fn sees_writes(&self) -> bool {
+        self.stamp.is_some()
+    }
+
     fn in_use(&self) -> bool {
         // Nobody over there keeps others from mounting a device while we read it.
         self.stamp.is_none()

@@ -105,6 +105,10 @@ impl Source for FileSource {
         Ok(())
     }
 
+    fn sees_writes(&self) -> bool {
+        self.stamp.is_some() || self.written.is_some()
+    }
+
     fn in_use(&self) -> bool {
         self.claim.get_or_init(|| self.claim()).is_none()
     }
