@@ -81,8 +81,16 @@ pub async fn copy(options: &CopyOptions, report: &(dyn Fn(Event) + Send + Sync))
         Some(block_bytes) => Geometry::new(source.size(), block_bytes)?,
         None => Geometry::for_size(source.size())?,
     };
-    let whole = options.whole || source.reads_once();
-    let (source, bytes_free) = if whole { (source, 0) } else { live(source, report).await? };
+    let (source, bytes_free) = if options.whole || source.reads_once() {
+        (source, 0)
+    } else {
+        let live = live(source.clone(), report).await?;
+        let spared = match live.is_whole() {
+            true => 0,
+            false => count_data(source).await?.saturating_sub(count_data(live.clone()).await?),
+        };
+        (live as Arc<dyn Source>, spared)
+    };
     let data_bytes = match allocated {
         // Asking a far host where its data is would make it read the disk.
         Some(allocated) => allocated,

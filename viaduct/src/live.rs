@@ -1,5 +1,5 @@
 //! What on a disk lives: the disk's partitions are found, the file systems in them asked for their free space, and a disk
-//! made of which the free space reads as zeros and is never read.
+//! made of which the free space reads as zeros, whatever lies there.
 //!
 //! Owns one rule: what is not understood completely, or not clean, is read whole. A file system is believed only if every
 //! mark it carries says that nothing is left to be replayed, every checksum it has is right, and its own counts agree
@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use free::Free;
 use serde::Serialize;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use survey::{Survey, survey};
 
 /// A part of the disk, and what it was recognised as.
@@ -46,13 +46,16 @@ pub struct Area {
 pub struct LiveSource {
     inner: Arc<dyn Source>,
     survey: Survey,
+    /// From where the disk was last asked for a change, and its answer: free ranges are many, changes few, and each question
+    /// may go all over the disk.
+    changed: Mutex<Option<(u64, Option<Range<u64>>)>>,
 }
 
 impl LiveSource {
     /// Looks at the disk, which must lie still: that it did is part of what [`Source::check_unchanged`] says at the end.
     pub async fn open(inner: Arc<dyn Source>) -> Result<LiveSource> {
         let survey = survey_apart(inner.clone()).await?;
-        Ok(LiveSource { inner, survey })
+        Ok(LiveSource { inner, survey, changed: Mutex::default() })
     }
 
     /// In the order of the disk.
@@ -67,6 +70,21 @@ impl LiveSource {
 
     fn free(&self) -> &Free {
         &self.survey.free
+    }
+
+    async fn next_written(&self, from: u64) -> Result<Option<Range<u64>>> {
+        let known = self.changed.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let written = match known {
+            Some((asked, answer)) if asked <= from && answer.as_ref().is_none_or(|next| next.end > from) => {
+                answer
+            }
+            _ => {
+                let answer = self.inner.next_changed(from).await?;
+                *self.changed.lock().unwrap_or_else(PoisonError::into_inner) = Some((from, answer.clone()));
+                answer
+            }
+        };
+        Ok(written.map(|range| range.start.max(from)..range.end))
     }
 }
 
@@ -121,7 +139,7 @@ impl Source for LiveSource {
     async fn next_changed(&self, from: u64) -> Result<Option<Range<u64>>> {
         // What was freed since then was not written to, but reads as zeros now: all that is free may have changed.
         let freed = self.free().within(from..self.size()).next();
-        let written = self.inner.next_changed(from).await?;
+        let written = self.next_written(from).await?;
         Ok(match (written, freed) {
             (Some(written), Some(freed)) if written.start <= freed.start => Some(written),
             (written, freed) => freed.or(written),

@@ -127,9 +127,17 @@ async fn carry(
         None => Geometry::for_size(source.size())?,
     };
     counters.total.store(geometry.size(), Relaxed);
-    let (source, bytes_free) =
-        if options.whole || source.reads_once() { (source, 0) } else { live(source, report).await? };
-    let (data_bytes, second) = survey(source.clone(), geometry).await?;
+    let (source, data_bytes, bytes_free) = if options.whole || source.reads_once() {
+        (source.clone(), count_data(source).await?, 0)
+    } else {
+        let live = live(source.clone(), report).await?;
+        // Disks are asked for their data as seldom as can be: some have to look for it.
+        let data_bytes = count_data(live.clone()).await?;
+        let before = if live.is_whole() { data_bytes } else { count_data(source).await? };
+        // Also where nothing is left out it is of use, for what it looks at again in the end.
+        (live as Arc<dyn Source>, data_bytes, before.saturating_sub(data_bytes))
+    };
+    let second = second_place(source.clone(), geometry, data_bytes).await?;
     let outgoing = Arc::new(Outgoing {
         data_bytes,
         second,
@@ -159,20 +167,14 @@ async fn carry(
     })
 }
 
-/// The same disk without its free space, and how much that spares.
+/// The same disk without its free space.
 pub(crate) async fn live(
     source: Arc<dyn Source>,
     report: &(dyn Fn(Event) + Send + Sync),
-) -> Result<(Arc<dyn Source>, u64)> {
-    let live = Arc::new(LiveSource::open(source.clone()).await?);
+) -> Result<Arc<LiveSource>> {
+    let live = Arc::new(LiveSource::open(source).await?);
     live.areas().iter().for_each(|area| report(Event::Found(area.clone())));
-    if live.is_whole() {
-        // Not for what it leaves out, but for what it looks at again in the end.
-        return Ok((live, 0));
-    }
-    let before = count_data(source).await?;
-    let left = count_data(live.clone()).await?;
-    Ok((live, before.saturating_sub(left)))
+    Ok(live)
 }
 
 /// The block from which on the disk is a second place of work, if it is worth one.
@@ -195,16 +197,12 @@ struct Outgoing {
     counters: Arc<Counters>,
 }
 
-/// How much data there is at most, and where the second half of the work begins.
-async fn survey(source: Arc<dyn Source>, geometry: Geometry) -> Result<(u64, Second)> {
-    apart(async move {
-        let data_bytes = data_bytes(&*source).await?;
-        if source.reads_once() {
-            return Ok((data_bytes, None));
-        }
-        Ok((data_bytes, order::second_place(&*source, geometry, data_bytes).await?))
-    })
-    .await
+/// Where the second half of the work begins. Not where a disk comes in order, or hardly anything of it is read.
+async fn second_place(source: Arc<dyn Source>, geometry: Geometry, data_bytes: u64) -> Result<Second> {
+    if source.reads_once() || source.tells_changes() {
+        return Ok(None);
+    }
+    apart(async move { order::second_place(&*source, geometry, data_bytes).await }).await
 }
 
 pub(crate) async fn count_data(source: Arc<dyn Source>) -> Result<u64> {

@@ -235,11 +235,18 @@ impl Encoder {
         let (start, length) = (outgoing.geometry.offset(index), outgoing.geometry.len_of(index));
         self.block.clear();
         self.block.resize(length as usize, 0);
+        // All at a time: where each is a request to somebody else, waiting for one after the other is what would take long.
+        let (mut reads, mut rest, mut at) = (Vec::new(), &mut self.block[..], start);
         for span in spans(parts, start..start + length) {
-            let place = (span.start - start) as usize..(span.end - start) as usize;
-            outgoing.source.read(span.start, &mut self.block[place]).await?;
+            let (piece, behind) = rest
+                .split_at_mut((span.start - at) as usize)
+                .1
+                .split_at_mut((span.end - span.start) as usize);
+            reads.push(outgoing.source.read(span.start, piece));
             self.shared.counters.read.fetch_add(span.end - span.start, Relaxed);
+            (rest, at) = (behind, span.end);
         }
+        futures::future::try_join_all(reads).await?;
         // What was read only because it lies beside a part counts as zeros all the same.
         let mut at = start;
         for part in parts {
