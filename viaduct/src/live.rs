@@ -167,3 +167,75 @@ impl Source for LiveSource {
         self.inner.in_use()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ends::MemoryDisk;
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    /// A disk that counts changes, and how often it is asked for them.
+    #[derive(Debug)]
+    struct Counting {
+        disk: MemoryDisk,
+        changes: Vec<Range<u64>>,
+        asked: AtomicU64,
+    }
+
+    #[async_trait]
+    impl Source for Counting {
+        fn name(&self) -> String {
+            "counting".into()
+        }
+
+        fn size(&self) -> u64 {
+            self.disk.size()
+        }
+
+        async fn next_data(&self, from: u64) -> Result<Option<Range<u64>>> {
+            self.disk.next_data(from).await
+        }
+
+        async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+            self.disk.read(offset, buffer).await
+        }
+
+        async fn next_changed(&self, from: u64) -> Result<Option<Range<u64>>> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            let next = self.changes.iter().find(|change| change.end > from);
+            Ok(next.map(|change| change.start.max(from)..change.end))
+        }
+
+        async fn check_unchanged(&self) -> Result<()> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_free_or_was_written_to_may_have_changed_and_the_disk_is_hardly_asked() {
+        const GRAIN: u64 = 4096;
+        let (written, free) = ([10, 11, 500], (0..1000u64).step_by(2).collect::<Vec<_>>());
+        let grain = |at: &u64| at * GRAIN..(at + 1) * GRAIN;
+        let inner = Arc::new(Counting {
+            disk: MemoryDisk::new(vec![1; 1000 * GRAIN as usize]),
+            changes: vec![10 * GRAIN..12 * GRAIN, grain(&500)],
+            asked: AtomicU64::new(0),
+        });
+        let mut live = LiveSource::open(inner.clone()).await.unwrap();
+        live.survey.free = Free::sorted(free.iter().map(grain).collect());
+        let (mut seen, mut at) = (Vec::new(), 0);
+        while let Some(change) = live.next_changed(at).await.unwrap() {
+            assert!(change.start >= at && change.end > change.start);
+            seen.extend(change.start / GRAIN..change.end.div_ceil(GRAIN));
+            at = change.end;
+        }
+        let mut expected = [&written[..], &free].concat();
+        expected.sort();
+        expected.dedup();
+        seen.dedup();
+        assert_eq!(seen, expected);
+        assert!(inner.asked.load(Ordering::Relaxed) < 10, "{inner:?}");
+        // Going back asks again.
+        assert_eq!(live.next_changed(11 * GRAIN).await.unwrap().unwrap().start, 11 * GRAIN);
+    }
+}
