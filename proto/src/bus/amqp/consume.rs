@@ -144,6 +144,12 @@ impl Feed {
                 Err(trouble @ Trouble::Refused(_)) => {
                     return Err(declare::refused(trouble, "", "queue", &self.queue.to_string()));
                 }
+                Err(Trouble::Silent) => tracing::warn!(
+                    queue = %self.queue,
+                    "the queue does not answer; trying on. If other queues do, RabbitMQ was killed as it made this \
+                     one: remove it with `rabbitmqctl delete_queue {}`, it is made anew",
+                    self.queue
+                ),
                 Err(trouble) => {
                     tracing::debug!(queue = %self.queue, ?trouble, "could not consume; trying on")
                 }

@@ -17,9 +17,11 @@ const DEAD: &str = "fluidcloud.dead";
 pub(super) const NOTICES: &str = "fluidcloud.notices";
 /// How long the queue of a worker outlives its connection: longer than a broker takes to restart.
 const WORKER_QUEUE_EXPIRES_MS: i64 = 5 * 60 * 1000;
-/// A quorum queue of RabbitMQ 3.10 whose broker is killed within half a second of making it exists afterwards and
-/// never answers again. Nobody is told of a queue, and so nobody relies on it, before this has passed.
-const QUEUE_SETTLES: Duration = Duration::from_secs(1);
+/// RabbitMQ writes down where the log of a new quorum queue is only when half a second has passed in which it looked
+/// nothing up in that table, twice that at most on a quiet broker, and longer on a slow disk or while further queues
+/// are made. A broker killed before has the queue afterwards, and it never answers again. Nobody is told of a queue,
+/// and so nobody relies on it, before this has passed.
+const QUEUE_SETTLES: Duration = Duration::from_secs(3);
 
 /// Exchanges and standing queues, made if they are not there.
 pub(super) async fn standing(link: &Link, url: &str) -> Result<(), Error> {
