@@ -1,7 +1,7 @@
 //! A sender made of arbitrary bytes, against the receiver as it is, in memory. What must hold is asserted here; where the
 //! bytes come from is the driver's matter.
 
-mod script;
+pub mod script;
 
 use async_trait::async_trait;
 use script::{BLOCK, BLOCKS, Say, Script, block};

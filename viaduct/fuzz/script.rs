@@ -200,8 +200,8 @@ fn data(dice: &mut Dice<'_>, stream: usize, index: u64, content: u8, other: u8) 
     }
 }
 
-/// As it is written on the wire: fill, length, place.
-fn recipe(parts: &[(u8, u32, u64)], literals: &[u8]) -> Vec<u8> {
+/// A mixed block whose parts are as they are written on the wire: fill, length, place.
+pub fn recipe(parts: &[(u8, u32, u64)], literals: &[u8]) -> Vec<u8> {
     let mut payload = vec![0, 0];
     payload.extend_from_slice(&(parts.len() as u16).to_le_bytes());
     for (fill, length, from) in parts {
@@ -214,32 +214,12 @@ fn recipe(parts: &[(u8, u32, u64)], literals: &[u8]) -> Vec<u8> {
 }
 
 fn spoil(frames: &mut Vec<Frame>, dice: &mut Dice<'_>, streams: usize) {
-    const KINDS: [Kind; 18] = [
-        Kind::Raw,
-        Kind::Zstd,
-        Kind::Zero,
-        Kind::Same,
-        Kind::End,
-        Kind::Ping,
-        Kind::Mixed,
-        Kind::Ask,
-        Kind::Hello,
-        Kind::Welcome,
-        Kind::Have,
-        Kind::Ready,
-        Kind::Status,
-        Kind::Verified,
-        Kind::Failed,
-        Kind::Settled,
-        Kind::Want,
-        Kind::Grains,
-    ];
     if frames.is_empty() {
         return;
     }
     let (at, to) = (dice.below(frames.len() as u64) as usize, dice.below(frames.len() as u64) as usize);
     match dice.below(14) {
-        0 => frames[at].header.kind = KINDS[dice.below(KINDS.len() as u64) as usize],
+        0 => frames[at].header.kind = Kind::ALL[dice.below(Kind::ALL.len() as u64) as usize],
         1 => frames[at].header.offset = dice.place(),
         2 => frames[at].header.length = dice.number(),
         3 => frames[at].header.wire_length = dice.number() as u32,

@@ -6,6 +6,7 @@ mod check;
 mod pass;
 mod pipe;
 
+use crate::apart::apart;
 use crate::blocks::Geometry;
 use crate::ends::{
     Announced, Disk, FarLogin, FarSource, FarTarget, Source, Target, open_source, open_stdin, open_target,
@@ -124,11 +125,11 @@ async fn open_from(options: &CopyOptions, login: Option<FarLogin>) -> Result<(Ar
     match &options.from {
         Disk::Stdio => {
             let (size, spool) = (options.size, options.spool.clone());
-            Ok((apart("read", move || open_stdin(size, spool.as_deref())).await?.into(), None))
+            Ok((apart(async move { open_stdin(size, spool.as_deref()) }).await?.into(), None))
         }
         Disk::Far(at) => {
             let (at, login) = (at.clone(), needed(login, &options.from)?);
-            let source = apart("open", move || FarSource::open(&at, &login)).await?;
+            let source = apart(async move { FarSource::open(&at, &login) }).await?;
             let allocated = source.allocated();
             Ok((Arc::new(source), Some(allocated)))
         }
@@ -144,15 +145,6 @@ fn needed(login: Option<FarLogin>, disk: &Disk) -> Result<FarLogin> {
             "add --identity, and --peer or --known-hosts",
         )
     })
-}
-
-/// Runs what blocks for long on a thread where it may.
-async fn apart<T: Send + 'static>(
-    verb: &'static str,
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Error::io(verb, "a disk", error.into()))?
 }
 
 async fn into_target(
@@ -171,7 +163,7 @@ async fn into_target(
     let new = !journal.exists();
     make_private_dir(&journal)?;
     let (path, name) = (journal.join("lock"), options.to.to_string());
-    let lock = Arc::new(apart("lock", move || Lock::acquire(&path, &name, 0, Duration::ZERO)).await?);
+    let lock = Arc::new(apart(async move { Lock::acquire(&path, &name, 0, Duration::ZERO) }).await?);
     let far = Arc::new(OnceLock::new());
     let open = opener(options.to.clone(), login, far.clone())?;
     let opening = Opening { announced, geometry, counters: counters.clone(), lock };
@@ -208,7 +200,7 @@ fn opener(to: Disk, login: Option<FarLogin>, slot: Arc<OnceLock<FarTarget>>) -> 
             let (Disk::Far(at), Some(login)) = (to.clone(), login) else {
                 return open_target(&to, announced).await;
             };
-            let far = apart("open", move || FarTarget::open(&at, &login, announced)).await?;
+            let far = apart(async move { FarTarget::open(&at, &login, announced) }).await?;
             let _ = slot.set(far.clone());
             Ok(Box::new(far) as Box<dyn Target>)
         })

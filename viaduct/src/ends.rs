@@ -5,12 +5,14 @@ mod far;
 mod file;
 mod memory;
 mod nbd;
+mod parts;
 mod qcow2;
 mod stream;
 mod uri;
 
 pub(crate) use far::{FarLogin, FarSource, FarTarget, ZeroSums, sha256};
 pub use memory::MemoryDisk;
+pub(crate) use parts::read_parts;
 pub(crate) use stream::raw_stdout;
 pub use stream::{Spool, open_stdin};
 pub use uri::{Disk, NbdAddress};

@@ -18,6 +18,7 @@ pub(crate) use lock::Lock;
 pub use site::OpenTarget;
 pub(crate) use site::{Opening, open_site};
 
+use crate::apart::apart;
 use crate::ends::{Disk, open_target};
 use crate::error::{Error, Result};
 use crate::limits::{HANDSHAKE, IDLE, REFUSED_GRACE, STREAMS_MAX};
@@ -116,8 +117,7 @@ pub async fn receive_to(
     make_private_dir(&journal)?;
     let (path, name, epoch, patience) =
         (journal.join("lock"), options.to.to_string(), options.epoch, options.patience);
-    let lock = tokio::task::spawn_blocking(move || Lock::acquire(&path, &name, epoch, patience)).await;
-    let lock = Arc::new(lock.map_err(|error| Error::io("lock", journal.display(), error.into()))??);
+    let lock = Arc::new(apart(async move { Lock::acquire(&path, &name, epoch, patience) }).await?);
     let _leaving = Leaving(lock.clone());
     report(Event::Listening { address: listener.address() });
     let counters = Arc::new(Counters::default());

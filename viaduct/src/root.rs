@@ -4,7 +4,7 @@
 use crate::apart::apart;
 use crate::blocks::{Geometry, is_zero};
 use crate::digest::{Digest, OrderedRoot};
-use crate::ends::Source;
+use crate::ends::{Source, read_parts};
 use crate::error::{Error, Result};
 use crate::limits::DIGESTERS;
 use crate::plan::{Planner, Work};
@@ -57,15 +57,9 @@ async fn read(
 ) -> Result<()> {
     let mut block = Vec::new();
     while let Ok((number, index, parts)) = todo.recv().await {
-        let start = geometry.offset(index);
-        block.clear();
-        block.resize(geometry.len_of(index) as usize, 0);
-        for part in parts {
-            let place = (part.start - start) as usize..(part.end - start) as usize;
-            let read = source.read(part.start, &mut block[place]).await;
-            // The others need not go on.
-            read.inspect_err(|_| _ = todo.close())?;
-        }
+        let read = read_parts(source, geometry.bytes_of(index), &parts, &mut block).await;
+        // The others need not go on.
+        read.inspect_err(|_| _ = todo.close())?;
         let digest = (!is_zero(&block)).then(|| (index, Digest::of(&block)));
         root.lock().unwrap_or_else(PoisonError::into_inner).push(number, digest);
     }

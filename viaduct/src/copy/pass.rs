@@ -3,7 +3,7 @@
 
 use crate::blocks::{Geometry, is_zero, zero_runs};
 use crate::digest::Digest;
-use crate::ends::{FarTarget, Source, sha256};
+use crate::ends::{FarTarget, Source, read_parts, sha256};
 use crate::error::{Error, Result};
 use crate::limits::{COPIERS, COPY_BYTES, HOLE_GRAIN};
 use crate::plan::{Planner, Work};
@@ -187,8 +187,6 @@ impl Worker<'_> {
         let Task { source, geometry, site, .. } = self.task;
         let (Some((first, _)), Some((last, _))) = (blocks.first(), blocks.last()) else { return Ok(()) };
         let bytes = geometry.bytes_of_run(&(*first..last + 1));
-        self.block.clear();
-        self.block.resize((bytes.end - bytes.start) as usize, 0);
         let mut parts: Vec<Range<u64>> = Vec::new();
         for part in blocks.iter().flat_map(|(_, parts)| parts) {
             match parts.last_mut() {
@@ -196,11 +194,8 @@ impl Worker<'_> {
                 _ => parts.push(part.clone()),
             }
         }
-        for part in parts {
-            let place = (part.start - bytes.start) as usize..(part.end - bytes.start) as usize;
-            source.read(part.start, &mut self.block[place]).await?;
-            site.counters.read.fetch_add(part.end - part.start, Relaxed);
-        }
+        let read = read_parts(&**source, bytes, &parts, &mut self.block).await?;
+        site.counters.read.fetch_add(read, Relaxed);
         Ok(())
     }
 

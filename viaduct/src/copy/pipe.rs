@@ -1,9 +1,10 @@
 //! A disk as a plain stream of bytes on stdout: in order, zeros included. A pipe cannot be read back, so that nothing is verified
 //! here but what was read; whoever is at its other end has the digest to compare.
 
+use crate::apart::apart;
 use crate::blocks::{Geometry, is_zero};
 use crate::digest::{Digest, Root};
-use crate::ends::Source;
+use crate::ends::{Source, read_parts};
 use crate::error::{Error, Result};
 use crate::plan::{Planner, Work};
 use crate::progress::Counters;
@@ -16,9 +17,7 @@ pub async fn to_stdout(
     geometry: Geometry,
     counters: Arc<Counters>,
 ) -> Result<Digest> {
-    let runtime = tokio::runtime::Handle::current();
-    let pouring = tokio::task::spawn_blocking(move || runtime.block_on(pour(&*source, geometry, &counters)));
-    pouring.await.map_err(|error| Error::io("write", "stdout", error.into()))?
+    apart(async move { pour(&*source, geometry, &counters).await }).await
 }
 
 async fn pour(source: &dyn Source, geometry: Geometry, counters: &Counters) -> Result<Digest> {
@@ -31,14 +30,8 @@ async fn pour(source: &dyn Source, geometry: Geometry, counters: &Counters) -> R
     while let Some(work) = planner.next().await? {
         match work {
             Work::Read { index, parts } => {
-                let start = geometry.offset(index);
-                block.clear();
-                block.resize(geometry.len_of(index) as usize, 0);
-                for part in parts {
-                    let place = (part.start - start) as usize..(part.end - start) as usize;
-                    source.read(part.start, &mut block[place]).await?;
-                    counters.read.fetch_add(part.end - part.start, Relaxed);
-                }
+                let read = read_parts(source, geometry.bytes_of(index), &parts, &mut block).await?;
+                counters.read.fetch_add(read, Relaxed);
                 if is_zero(&block) {
                     counters.zero.fetch_add(block.len() as u64, Relaxed);
                 } else {

@@ -31,11 +31,6 @@ impl Changes {
         Changes { source: outgoing.source.clone(), believed: fits && outgoing.source.tells_changes() }
     }
 
-    /// Whether anything is taken from them.
-    pub fn believed(&self) -> bool {
-        self.believed
-    }
-
     /// To walk over the disk once, in order.
     pub fn walk(&self) -> Walk<'_> {
         Walk { changes: self, next: None, asked: false, kept: 0 }

@@ -9,6 +9,7 @@ use super::pack::Packers;
 use crate::blocks::is_zero;
 use crate::buffers::Buffers;
 use crate::digest::{Digest, OrderedRoot};
+use crate::ends::read_parts;
 use crate::error::{Error, Result};
 use crate::limits::GRAIN_BYTES;
 use crate::plan::Work;
@@ -233,20 +234,10 @@ impl Encoder {
 
     async fn read(&mut self, outgoing: &Outgoing, index: u64, parts: &[Range<u64>]) -> Result<()> {
         let (start, length) = (outgoing.geometry.offset(index), outgoing.geometry.len_of(index));
-        self.block.clear();
-        self.block.resize(length as usize, 0);
-        // All at a time: where each is a request to somebody else, waiting for one after the other is what would take long.
-        let (mut reads, mut rest, mut at) = (Vec::new(), &mut self.block[..], start);
-        for span in spans(parts, start..start + length) {
-            let (piece, behind) = rest
-                .split_at_mut((span.start - at) as usize)
-                .1
-                .split_at_mut((span.end - span.start) as usize);
-            reads.push(outgoing.source.read(span.start, piece));
-            self.shared.counters.read.fetch_add(span.end - span.start, Relaxed);
-            (rest, at) = (behind, span.end);
-        }
-        futures::future::try_join_all(reads).await?;
+        let whole = start..start + length;
+        let read =
+            read_parts(&*outgoing.source, whole.clone(), &spans(parts, whole), &mut self.block).await?;
+        self.shared.counters.read.fetch_add(read, Relaxed);
         // What was read only because it lies beside a part counts as zeros all the same.
         let mut at = start;
         for part in parts {

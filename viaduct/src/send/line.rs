@@ -1,6 +1,7 @@
 //! The way of the blocks from the source to the streams: a planner and encoders on threads that may block, joined by short
 //! queues, so that the slowest part sets the pace and memory stays small. Knows when all is sent, and what it adds up to.
 
+use super::Outgoing;
 use super::changes::Changes;
 use super::effort::Effort;
 use super::encode::{Encoder, Frame, Job, Shared};
@@ -9,7 +10,6 @@ use super::known::{Known, Receipt};
 use super::order::{Order, SECOND_NUMBERS, Weights};
 use super::pack::Packers;
 use super::session::Learnt;
-use super::{Outgoing, Second};
 use crate::apart::apart;
 use crate::buffers::Buffers;
 use crate::digest::{Digest, OrderedRoot};
@@ -50,7 +50,6 @@ pub struct Line {
     /// The number after the last job's; unknown until all are planned.
     planned: AtomicU64,
     changes: Changes,
-    second: Second,
     weights: Weights,
     streams: u16,
     failure: Mutex<Option<Error>>,
@@ -67,8 +66,8 @@ impl Line {
         let index =
             GrainIndex::for_data(outgoing.data_bytes.saturating_add(shelf_bytes), outgoing.geometry.blocks());
         let changes = Changes::new(&outgoing, learnt.base);
-        // Where other disks are told in order, or hardly anything is read, the work stays in order.
-        let second = outgoing.second.filter(|_| learnt.shelf.is_empty() && !changes.believed());
+        // Where other disks are told in order, the work stays in order.
+        let second = outgoing.second.filter(|_| learnt.shelf.is_empty());
         let shared = Shared {
             root: Mutex::new(OrderedRoot::new(outgoing.geometry)),
             known: Known::new(index, learnt.old, learnt.shelf.iter().copied()),
@@ -80,7 +79,6 @@ impl Line {
         };
         Ok(Arc::new(Line {
             changes,
-            second,
             weights: Weights::new(second),
             room: Semaphore::new(PLANNED_AHEAD * outgoing.encoders),
             outgoing,
@@ -138,11 +136,11 @@ impl Line {
     }
 
     async fn plan(&self) -> Result<()> {
-        let mut order = Order::new(&self.outgoing, &self.changes, self.second);
+        let mut order = Order::new(&self.outgoing, &self.changes, &self.weights, &self.shared.have);
         let ahead = (self.shared.known.index_bytes() / 2).min(ASK_AHEAD_BYTES);
         loop {
             let idle = self.frames.len() * 2 <= self.frames.capacity().unwrap_or(1);
-            let next = order.next(&self.weights, idle, &self.outgoing, &self.shared.have).await?;
+            let next = order.next(idle).await?;
             let Some((number, work)) = next else { break };
             if let Work::Read { index, parts } = &work {
                 let block = self.outgoing.geometry.bytes_of(*index);

@@ -69,6 +69,9 @@ struct Place<'a> {
 }
 
 pub struct Order<'a> {
+    outgoing: &'a Outgoing,
+    weights: &'a Weights,
+    have: &'a DigestTable,
     places: Vec<Place<'a>>,
     current: usize,
     /// Blocks that come from here before it may be left: where disks turn, going to and fro costs.
@@ -76,7 +79,13 @@ pub struct Order<'a> {
 }
 
 impl<'a> Order<'a> {
-    pub fn new(outgoing: &'a Outgoing, changes: &'a Changes, second: Second) -> Order<'a> {
+    /// Of as many places as there are weights for.
+    pub fn new(
+        outgoing: &'a Outgoing,
+        changes: &'a Changes,
+        weights: &'a Weights,
+        have: &'a DigestTable,
+    ) -> Order<'a> {
         let (source, geometry) = (&*outgoing.source, outgoing.geometry);
         let place = |blocks, number| Place {
             planner: Planner::of_part(source, geometry, blocks),
@@ -85,22 +94,17 @@ impl<'a> Order<'a> {
             done: false,
         };
         let end = geometry.blocks();
-        let first = place(0..second.unwrap_or(end), 0);
-        let second = second.map(|second| place(second..end, SECOND_NUMBERS));
-        Order { places: std::iter::once(first).chain(second).collect(), current: 0, run: ORDER_RUN }
+        let first = place(0..weights.second.unwrap_or(end), 0);
+        let second = weights.second.map(|second| place(second..end, SECOND_NUMBERS));
+        let places = std::iter::once(first).chain(second).collect();
+        Order { outgoing, weights, have, places, current: 0, run: ORDER_RUN }
     }
 
     /// The next item and its number. `idle` is whether the line has little to do.
-    pub async fn next(
-        &mut self,
-        weights: &Weights,
-        idle: bool,
-        outgoing: &Outgoing,
-        have: &DigestTable,
-    ) -> Result<Option<(u64, Work)>> {
+    pub async fn next(&mut self, idle: bool) -> Result<Option<(u64, Work)>> {
         loop {
             if self.run == 0 && self.places.len() == 2 {
-                let heavier = weights.heavier();
+                let heavier = self.weights.heavier();
                 self.current = if idle { heavier } else { 1 - heavier };
                 self.run = ORDER_RUN;
             }
@@ -115,7 +119,7 @@ impl<'a> Order<'a> {
                 place.done = true;
                 continue;
             };
-            let work = place.walk.judge(work, outgoing, have).await?;
+            let work = place.walk.judge(work, self.outgoing, self.have).await?;
             self.run = self.run.saturating_sub(1);
             place.number += 1;
             return Ok(Some((place.number - 1, work)));
@@ -163,11 +167,9 @@ mod tests {
         let changes = Changes::new(outgoing, None);
         let weights = Weights::new(outgoing.second);
         let have = DigestTable::new(outgoing.geometry.blocks());
-        let mut order = Order::new(outgoing, &changes, outgoing.second);
+        let mut order = Order::new(outgoing, &changes, &weights, &have);
         let mut seen = Vec::new();
-        while let Some((number, work)) =
-            order.next(&weights, idle(seen.len()), outgoing, &have).await.unwrap()
-        {
+        while let Some((number, work)) = order.next(idle(seen.len())).await.unwrap() {
             let Work::Read { index, .. } = work else { panic!("{work:?}") };
             weights.observe(index, 1000, if index >= heavy { 1000 } else { 300 });
             seen.push((number, index));

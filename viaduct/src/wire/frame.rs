@@ -60,7 +60,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Kind; 18] = [
+    pub const ALL: [Kind; 18] = [
         Kind::Raw,
         Kind::Zstd,
         Kind::Zero,

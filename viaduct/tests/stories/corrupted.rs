@@ -128,8 +128,9 @@ fn is_caught(kind: Kind, from_sender: bool, places: impl Iterator<Item = usize>)
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     for (number, place) in places.enumerate() {
         let flip = Flip { kind, from_sender, bit: place * 8 + number % 8 };
-        let (came, sent, received, same) = runtime.block_on(carry(flip));
-        assert!(came, "{flip:?}: no such frame came");
+        // A receiver that is done before it tells how far it is may leave that out.
+        let carried = (0..10).map(|_| runtime.block_on(carry(flip))).find(|(came, ..)| *came);
+        let (_, sent, received, same) = carried.unwrap_or_else(|| panic!("{flip:?}: no such frame came"));
         // A recipe that makes another block is found out by asking for the block itself; and packed bytes have bits that no
         // tool looks at.
         let made_good = matches!(kind, Kind::Mixed | Kind::Zstd) && sent && received && same;

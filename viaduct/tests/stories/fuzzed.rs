@@ -4,7 +4,7 @@ use crate::lab::noise;
 use std::time::{Duration, Instant};
 
 #[path = "../../fuzz/receiver.rs"]
-mod receiver;
+pub mod receiver;
 
 /// What every test run spends on it.
 const A_WHILE: Duration = Duration::from_secs(6);

@@ -1,6 +1,7 @@
 //! What a broken line or a hostile sender can do: nothing. On the in-memory transport, which protects no byte, so that the
 //! frames have to.
 
+use crate::fuzzed::receiver::script::recipe;
 use crate::lab::noise;
 use async_trait::async_trait;
 use proptest::prelude::*;
@@ -276,19 +277,6 @@ fn another_version_and_noise_are_told_as_such() {
     assert!(error.remedy().contains("same version"));
 }
 
-/// A mixed block whose parts are as they are written on the wire: fill, length, place.
-fn mixed(parts: &[(u8, u32, u64)], literals: &[u8]) -> Vec<u8> {
-    let mut payload = vec![0, 0];
-    payload.extend_from_slice(&(parts.len() as u16).to_le_bytes());
-    for (fill, length, from) in parts {
-        payload.extend_from_slice(&[*fill, 0, 0, 0]);
-        payload.extend_from_slice(&length.to_le_bytes());
-        payload.extend_from_slice(&from.to_le_bytes());
-    }
-    payload.extend_from_slice(literals);
-    payload
-}
-
 async fn say_mixed(liar: &mut Liar, digest: Digest, payload: &[u8]) {
     let header = Header { wire_length: payload.len() as u32, ..Header::bare(Kind::Mixed, 0, BLOCK, digest) };
     liar.say(&header, payload).await;
@@ -299,13 +287,13 @@ fn a_recipe_that_makes_something_else_is_never_written() {
     let (half, block) = (BLOCK as u32 / 2, BLOCK as u32);
     for payload in [
         vec![],
-        mixed(&[], &[]),
-        mixed(&[(1, half, 0)], &[]),
-        mixed(&[(1, u32::MAX, 0)], &[]),
-        mixed(&[(3, block, 0)], &[]),
-        mixed(&[(0, half, 0), (1, half, 0)], &[1; 100]),
-        mixed(&[(0, 100, 0), (1, block - 100, 0)], &[1; 200]),
-        mixed(&[(2, block, u64::MAX)], &[]),
+        recipe(&[], &[]),
+        recipe(&[(1, half, 0)], &[]),
+        recipe(&[(1, u32::MAX, 0)], &[]),
+        recipe(&[(3, block, 0)], &[]),
+        recipe(&[(0, half, 0), (1, half, 0)], &[1; 100]),
+        recipe(&[(0, 100, 0), (1, block - 100, 0)], &[1; 200]),
+        recipe(&[(2, block, u64::MAX)], &[]),
     ] {
         let (error, target) = lie(async |liar| say_mixed(liar, Digest::of(b"x"), &payload).await);
         assert!(matches!(error, Error::Corrupted { .. }), "{error}");
@@ -315,7 +303,7 @@ fn a_recipe_that_makes_something_else_is_never_written() {
 
 #[test]
 fn a_copy_that_is_not_what_it_was_said_to_be_is_asked_for_once_and_then_an_error() {
-    let lies = mixed(&[(2, BLOCK as u32, BLOCK)], &[]);
+    let lies = recipe(&[(2, BLOCK as u32, BLOCK)], &[]);
     let (error, target) = lie(async |liar| {
         say_mixed(liar, Digest::of(b"x"), &lies).await;
         say_mixed(liar, Digest::of(b"x"), &lies).await;
@@ -352,7 +340,7 @@ fn madness() -> impl Strategy<Value = (Header, Vec<u8>)> {
         |(kind, offset, length, parts, bytes, right)| {
             let payload = match kind {
                 Kind::Raw if right => noise(7, BLOCK),
-                Kind::Mixed => mixed(&parts, &bytes),
+                Kind::Mixed => recipe(&parts, &bytes),
                 Kind::Zstd if right => zstd::bulk::compress(&vec![3; BLOCK as usize], 1).unwrap(),
                 Kind::Raw | Kind::Zstd | Kind::End => bytes,
                 _ => Vec::new(),

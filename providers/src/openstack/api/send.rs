@@ -38,11 +38,7 @@ impl Api {
                     self.spoil(&token).await;
                     continue;
                 }
-                Ok(answer) => {
-                    let outcome =
-                        Outcome::Status { code: answer.status.as_u16(), retry_after: answer.retry_after };
-                    (outcome, self.refused(&call.what, &answer))
-                }
+                Ok(answer) => self.refused(&call.what, &answer),
                 Err(cause) => {
                     let outcome = if cause.is_connect() { Outcome::NotSent } else { Outcome::Lost };
                     (outcome, self.silent(&call.what, cause))
@@ -104,11 +100,7 @@ impl Api {
             };
             let (outcome, error) = match answer {
                 Ok(answer) if answer.status.is_success() => return self.logged_in(&what, answer),
-                Ok(answer) => {
-                    let outcome =
-                        Outcome::Status { code: answer.status.as_u16(), retry_after: answer.retry_after };
-                    (outcome, self.refused(&what, &answer))
-                }
+                Ok(answer) => self.refused(&what, &answer),
                 Err(cause) => (Outcome::Lost, self.silent(&what, cause)),
             };
             let Some(pause) = again(outcome, Repeat::Safe, attempt, jitter()) else { return Err(error) };
@@ -128,7 +120,8 @@ impl Api {
         Token::parse(Secret::new(value), &answer.body, OffsetDateTime::now_utc()).map_err(wrong)
     }
 
-    pub(super) fn refused(&self, what: &str, answer: &Answer) -> Error {
+    /// What an answer other than a good one means: for another attempt, and as an error if there is none.
+    pub(super) fn refused(&self, what: &str, answer: &Answer) -> (Outcome, Error) {
         let status = answer.status.as_u16();
         let mut message = refusal::message(&answer.body);
         let (remedy, retryable) =
@@ -138,7 +131,8 @@ impl Api {
             message.push_str(&format!(" [{id}]"));
         }
         let (provider, what) = (self.provider.to_string(), what.to_owned());
-        Error::Refused { provider, what, status, message, remedy, full, retryable }
+        let outcome = Outcome::Status { code: status, retry_after: answer.retry_after };
+        (outcome, Error::Refused { provider, what, status, message, remedy, full, retryable })
     }
 
     pub(super) fn silent(&self, what: &str, cause: reqwest::Error) -> Error {

@@ -55,9 +55,7 @@ impl Api {
                 }
                 Ok(answer) => {
                     let answer = read(answer).await.map_err(|cause| self.silent(&call.what, cause))?;
-                    let code = answer.status.as_u16();
-                    let outcome = Outcome::Status { code, retry_after: answer.retry_after };
-                    (outcome, self.refused(&call.what, &answer))
+                    self.refused(&call.what, &answer)
                 }
                 Err(cause) => (Outcome::Lost, self.silent(&call.what, cause)),
             };
@@ -121,9 +119,7 @@ impl Api {
                 }
                 Ok(answer) => {
                     let answer = read(answer).await.map_err(|cause| self.silent(&call.what, cause))?;
-                    let code = answer.status.as_u16();
-                    let outcome = Outcome::Status { code, retry_after: answer.retry_after };
-                    (outcome, self.refused(&call.what, &answer))
+                    self.refused(&call.what, &answer)
                 }
                 Err(cause) => (Outcome::Lost, self.silent(&call.what, cause)),
             };

@@ -3,6 +3,7 @@
 use super::script::{self, Facts, Kind};
 use super::source::{FarSource, stamp};
 use super::{Far, FarLogin, sha256};
+use crate::apart::apart;
 use crate::blocks::Geometry;
 use crate::ends::{Announced, Source, Target};
 use crate::error::{Error, Result};
@@ -153,8 +154,7 @@ impl Target for FarTarget {
     async fn flush(&self) -> Result<()> {
         let script = if self.can_fsync { script::CAN_FSYNC } else { script::SYNC_ALL };
         let far = self.far.clone();
-        let flushed = tokio::task::spawn_blocking(move || far.act("flush", script, &[], &[])).await;
-        flushed.map_err(|error| Error::io("flush", self.name(), error.into()))?
+        apart(async move { far.act("flush", script, &[], &[]) }).await
     }
 
     fn identity(&self) -> Option<u64> {
