@@ -28,6 +28,8 @@ pub const ASK_BYTES: u64 = 1 << 20;
 /// How far ahead of its own reading a sender asks what another disk of the receiver holds; never more than half of what
 /// the index remembers.
 pub const ASK_AHEAD_BYTES: u64 = 2 << 30;
+/// How far at the start of the disk.
+pub const ASK_AHEAD_FIRST_BYTES: u64 = 64 << 20;
 /// Indexes of blocks in one frame of the receiver.
 pub const INDEXES_MAX: usize = 1024;
 /// Answers waiting to be written to the control stream by the receiver.

@@ -6,6 +6,7 @@ mod journal;
 mod keeper;
 mod ledger;
 mod lock;
+mod seeds;
 mod serve;
 mod session;
 mod shelf;

@@ -5,6 +5,7 @@ use super::journal::Record;
 use super::keeper::Keeper;
 use super::ledger::{Illegal, Ledger, Zeroing};
 use super::lock::Lock;
+use super::seeds::Sower;
 use super::shelf::Shelf;
 use crate::blocks::zero_runs;
 use crate::digest::Digest;
@@ -150,15 +151,8 @@ impl Worker {
             keeper.forget(blocks).await?;
         }
         for part in parts {
-            for (run, zero) in zero_runs(&block[part.clone()], HOLE_GRAIN) {
-                let run = part.start + run.start..part.start + run.end;
-                let bytes = header.offset + run.start as u64..header.offset + run.end as u64;
-                if !zero || (!todo.on_zeros && run.len() < HOLE_GRAIN) {
-                    target.write(bytes.start, &block[run]).await?;
-                } else if !todo.on_zeros {
-                    target.zero(bytes).await?;
-                }
-            }
+            let offset = header.offset + part.start as u64;
+            lay(&**target, offset, &block[part.clone()], todo.on_zeros).await?;
         }
         keeper.written(Record::Data { index, digest: header.digest }, header.length).await?;
         counters.read.fetch_add(header.length, Relaxed);
@@ -171,6 +165,10 @@ impl Worker {
         let index = self.index_of(header)?;
         let (recipe, packed, literals) =
             Recipe::decode(payload, header.length).map_err(|why| damaged(header, why))?;
+        if self.site.ledger.lies(index, header.digest) {
+            self.site.counters.reused.fetch_add(recipe.copied(), Relaxed);
+            return self.settle(header, index, &[], &[]).await;
+        }
         let mut rest = std::mem::take(&mut self.literals);
         if packed {
             self.unpack(header, literals, recipe.literal() as usize, &mut rest)?;
@@ -248,7 +246,18 @@ impl Worker {
         {
             ledger.saw(blocks.start, digest);
         }
+        if let Some((index, digest)) = self.same_place(place, length).zip(grains.whole)
+            && let Some(sower) = Sower::take(ledger, index)
+        {
+            sower.sow(&**target, &self.block, digest).await;
+        }
         Ok(Answer::Grains { place, length, grains })
+    }
+
+    /// The block of the target that lies where this range lies on another disk.
+    fn same_place(&self, place: u64, length: u64) -> Option<u64> {
+        let blocks = self.site.ledger.geometry().blocks_at(self.site.shelf.offset_of(place)?, length)?;
+        (blocks.end - blocks.start == 1).then_some(blocks.start)
     }
 
     async fn zeros(&self, header: &Header) -> Result<()> {
@@ -299,6 +308,19 @@ impl Worker {
     fn illegal(&self, illegal: Illegal) -> Error {
         Error::protocol(&self.whom, illegal.to_string())
     }
+}
+
+/// Writes from `offset` on what is not zeros there already.
+pub(super) async fn lay(target: &dyn Target, offset: u64, bytes: &[u8], on_zeros: bool) -> Result<()> {
+    for (run, zero) in zero_runs(bytes, HOLE_GRAIN) {
+        let start = offset + run.start as u64;
+        if !zero || (!on_zeros && run.len() < HOLE_GRAIN) {
+            target.write(start, &bytes[run]).await?;
+        } else if !on_zeros {
+            target.zero(start..offset + run.end as u64).await?;
+        }
+    }
+    Ok(())
 }
 
 impl std::fmt::Debug for Worker {

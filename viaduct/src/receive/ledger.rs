@@ -2,17 +2,20 @@
 //! has settled. Judges every claim of the sender before anything is written. Memory only; the keeper writes it down.
 
 use super::journal::Record;
+use super::seeds::Seeds;
 use crate::blocks::Geometry;
 use crate::digest::{Digest, Root};
 use crate::limits::FORGET_AHEAD;
 use crate::table::{BlockSet, DigestTable, runs};
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 #[derive(Debug)]
 pub struct Ledger {
     geometry: Geometry,
     state: Mutex<State>,
+    /// A block is sown.
+    sown: Condvar,
 }
 
 #[derive(Debug)]
@@ -29,6 +32,7 @@ struct State {
     ahead: BlockSet,
     /// Blocks that were asked for again in this session.
     wanted: BlockSet,
+    seeds: Seeds,
     /// The root of the last transfer that came to its end, as long as what is known rests on it.
     base: Option<Digest>,
     finished: Option<(Digest, u64)>,
@@ -78,11 +82,12 @@ impl Ledger {
             seen: BlockSet::new(blocks),
             ahead: BlockSet::new(blocks),
             wanted: BlockSet::new(blocks),
+            seeds: Seeds::new(blocks),
             base: None,
             finished: None,
             identity: None,
         };
-        Ledger { geometry, state: Mutex::new(state) }
+        Ledger { geometry, state: Mutex::new(state), sown: Condvar::new() }
     }
 
     pub fn geometry(&self) -> Geometry {
@@ -158,6 +163,7 @@ impl Ledger {
         state.settled.clear();
         state.wanted.clear();
         state.ahead.clear();
+        state.seeds.clear();
         // What was seen may have been half written over since.
         for index in 0..self.geometry.blocks() {
             if state.seen.contains(index) {
@@ -186,6 +192,41 @@ impl Ledger {
         }
     }
 
+    /// Takes a block to sow it: one of an empty target that nobody has touched or spoken of. To be followed by [`Ledger::sown`];
+    /// whoever claims the block waits for that.
+    pub fn sow(&self, index: u64) -> bool {
+        let mut state = self.state();
+        let state = &mut *state;
+        let free = state.began_as_zeros
+            && !state.settled.contains(index)
+            && !state.zeros.contains(index)
+            && state.data.get(index).is_none()
+            && state.seeds.worthwhile()
+            && state.touched.insert(index);
+        if free {
+            state.seeds.begin(index);
+        }
+        free
+    }
+
+    /// A block taken with [`Ledger::sow`] holds this now, or, without a digest, something unknown.
+    pub fn sown(&self, index: u64, digest: Option<Digest>) {
+        let mut state = self.state();
+        state.seeds.end(index, digest.is_some());
+        if digest.is_some() {
+            state.seen.insert(index);
+            state.data.set(index, digest);
+        }
+        drop(state);
+        self.sown.notify_all();
+    }
+
+    /// Whether this block lies in the target, sown and not claimed by anybody.
+    pub fn lies(&self, index: u64, digest: Digest) -> bool {
+        let state = self.state();
+        state.seeds.is_sown(index) && state.data.get(index) == Some(digest)
+    }
+
     /// Whether a block may be asked for again: once, and only before it is settled.
     pub fn may_want(&self, index: u64) -> bool {
         let mut state = self.state();
@@ -194,10 +235,12 @@ impl Ledger {
 
     /// The sender wants to have this block written.
     pub fn claim_data(&self, index: u64, digest: Digest) -> Result<Writing, Illegal> {
-        let mut state = self.state();
+        let mut state = self.state_without_sower(index..index + 1);
         if !state.settled.insert(index) {
             return Err(Illegal::Twice(index));
         }
+        let same = state.data.get(index) == Some(digest);
+        state.seeds.claimed(index, same);
         if state.seen.contains(index) {
             state.seen.remove(index);
             state.data.set(index, None);
@@ -211,29 +254,32 @@ impl Ledger {
 
     /// The sender says the block is here already. Whether that is written down.
     pub fn claim_same(&self, index: u64, digest: Digest) -> Result<bool, Illegal> {
-        let mut state = self.state();
+        let mut state = self.state_without_sower(index..index + 1);
         if state.data.get(index) != Some(digest) {
             return Err(Illegal::NotHere(index));
         }
         if !state.settled.insert(index) {
             return Err(Illegal::Twice(index));
         }
+        state.seeds.claimed(index, true);
         Ok(!state.seen.contains(index) && !state.ahead.contains(index))
     }
 
     /// The sender says these blocks are zeros. What has to be done for each run of them.
     pub fn claim_zeros(&self, blocks: Range<u64>) -> Result<Vec<(Range<u64>, Zeroing)>, Illegal> {
-        let mut state = self.state();
+        let mut state = self.state_without_sower(blocks.clone());
         if let Some(index) = blocks.clone().find(|index| state.settled.contains(*index)) {
             return Err(Illegal::Twice(index));
         }
         let todo = runs(blocks.clone(), |index| match () {
             () if state.zeros.contains(index) => Zeroing::Nothing,
+            () if state.seen.contains(index) => Zeroing::Write { forget: false },
             () if state.data.get(index).is_some() => Zeroing::Write { forget: true },
             () if state.began_as_zeros && !state.touched.contains(index) => Zeroing::Note,
             () => Zeroing::Write { forget: false },
         });
         for index in blocks {
+            state.seeds.claimed(index, false);
             state.settled.insert(index);
         }
         Ok(todo)
@@ -260,6 +306,12 @@ impl Ledger {
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// Waits, on this thread, while one of these blocks is being sown on another.
+    fn state_without_sower(&self, blocks: Range<u64>) -> MutexGuard<'_, State> {
+        let sowing = |state: &mut State| state.seeds.is_sowing(blocks.clone());
+        self.sown.wait_while(self.state(), sowing).unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl State {
@@ -279,118 +331,4 @@ impl State {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn ledger(began_as_zeros: bool) -> Ledger {
-        Ledger::new(Geometry::new(10 << 20, 1 << 20).unwrap(), began_as_zeros)
-    }
-
-    fn digest(byte: u8) -> Digest {
-        Digest([byte; 32])
-    }
-
-    #[test]
-    fn a_block_that_is_written_down_is_forgotten_before_it_is_written_over() {
-        let ledger = ledger(true);
-        ledger.apply(&Record::Data { index: 3, digest: digest(1) });
-        ledger.apply(&Record::Zeros { blocks: 4..6 });
-        let claim = |index, digest| ledger.claim_data(index, digest).unwrap();
-        assert_eq!(claim(2, digest(2)), Writing { forget: None, on_zeros: true });
-        assert_eq!(claim(3, digest(2)), Writing { forget: Some(3..4), on_zeros: false });
-        assert_eq!(claim(4, digest(2)), Writing { forget: Some(4..5), on_zeros: true });
-        ledger.begin_session();
-        assert_eq!(claim(2, digest(2)), Writing { forget: None, on_zeros: false });
-        assert_eq!(claim(3, digest(1)), Writing { forget: None, on_zeros: false });
-    }
-
-    #[test]
-    fn blocks_that_are_forgotten_ahead_are_still_there_and_are_written_down_again() {
-        let ledger = ledger(false);
-        for index in 1..6 {
-            ledger.apply(&Record::Data { index, digest: digest(1) });
-        }
-        ledger.claim_same(4, digest(1)).unwrap();
-        let claim = |index| ledger.claim_data(index, digest(2)).unwrap().forget;
-        assert_eq!(claim(1), Some(1..4));
-        // Before and after it is written down, the same is true of the others.
-        assert_eq!(ledger.claim_same(2, digest(1)), Ok(false));
-        ledger.apply(&Record::Forgotten { blocks: 1..4 });
-        assert_eq!(claim(3), None);
-        assert_eq!(claim(5), Some(5..6));
-        ledger.apply(&Record::Data { index: 2, digest: digest(1) });
-        ledger.begin_session();
-        assert_eq!(ledger.have(0, 10).iter().map(|(index, _)| *index).collect::<Vec<_>>(), [2, 4, 5]);
-    }
-
-    #[test]
-    fn zeros_are_written_wherever_something_else_may_be() {
-        let ledger = ledger(true);
-        ledger.apply(&Record::Data { index: 1, digest: digest(1) });
-        ledger.apply(&Record::Zeros { blocks: 2..4 });
-        ledger.claim_data(4, digest(1)).unwrap();
-        ledger.begin_session();
-        let todo = ledger.claim_zeros(0..6).unwrap();
-        assert_eq!(
-            todo,
-            [
-                (0..1, Zeroing::Note),
-                (1..2, Zeroing::Write { forget: true }),
-                (2..4, Zeroing::Nothing),
-                (4..5, Zeroing::Write { forget: false }),
-                (5..6, Zeroing::Note),
-            ]
-        );
-        let old = super::tests::ledger(false);
-        assert_eq!(old.claim_zeros(6..10), Ok(vec![(6..10, Zeroing::Write { forget: false })]));
-    }
-
-    #[test]
-    fn a_block_is_settled_once_in_a_session() {
-        let ledger = ledger(true);
-        ledger.apply(&Record::Data { index: 1, digest: digest(1) });
-        assert_eq!(ledger.claim_same(1, digest(2)), Err(Illegal::NotHere(1)));
-        assert_eq!(ledger.claim_same(1, digest(1)), Ok(true));
-        assert_eq!(ledger.claim_same(1, digest(1)), Err(Illegal::Twice(1)));
-        assert_eq!(ledger.claim_data(1, digest(1)), Err(Illegal::Twice(1)));
-        assert_eq!(ledger.claim_zeros(0..10), Err(Illegal::Twice(1)));
-        assert_eq!(ledger.unsettled(), 9);
-    }
-
-    #[test]
-    fn what_was_seen_is_believed_until_it_is_written_over_or_the_session_ends() {
-        let ledger = ledger(false);
-        ledger.saw(1, digest(1));
-        ledger.saw(2, digest(2));
-        ledger.saw(3, digest(3));
-        assert_eq!(ledger.claim_same(1, digest(1)), Ok(false));
-        assert_eq!(ledger.claim_data(2, digest(9)), Ok(Writing { forget: None, on_zeros: false }));
-        ledger.apply(&Record::Data { index: 1, digest: digest(1) });
-        ledger.begin_session();
-        assert_eq!(ledger.have(0, 10), [(1, digest(1))]);
-        assert_eq!(ledger.claim_same(3, digest(3)), Err(Illegal::NotHere(3)));
-        ledger.claim_same(1, digest(1)).unwrap();
-        ledger.saw(1, digest(7));
-        assert_eq!(ledger.have(0, 10), [(1, digest(1))]);
-    }
-
-    #[test]
-    fn a_block_is_asked_for_again_only_once_and_not_when_it_is_settled() {
-        let ledger = ledger(true);
-        ledger.claim_data(2, digest(1)).unwrap();
-        assert_eq!((ledger.may_want(1), ledger.may_want(1), ledger.may_want(2)), (true, false, false));
-    }
-
-    #[test]
-    fn there_is_no_root_while_a_block_is_unknown() {
-        let ledger = ledger(true);
-        ledger.apply(&Record::Zeros { blocks: 0..9 });
-        assert_eq!(ledger.root(), None);
-        ledger.apply(&Record::Data { index: 9, digest: digest(1) });
-        let root = ledger.root().unwrap();
-        ledger.apply(&Record::Finished { root, stamp: 1 });
-        assert_eq!(ledger.finished(), Some((root, 1)));
-        ledger.apply(&Record::Forgotten { blocks: 0..1 });
-        assert_eq!((ledger.finished(), ledger.root()), (None, None));
-    }
-}
+mod tests;

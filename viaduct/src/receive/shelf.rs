@@ -112,6 +112,12 @@ impl Shelf {
         }
     }
 
+    /// How far from the start of its disk a place of another disk is.
+    pub fn offset_of(&self, place: u64) -> Option<u64> {
+        let number = usize::try_from((place / PLACES_BYTES).checked_sub(1)?).ok()?;
+        Some(place - place_of_disk(number))
+    }
+
     /// The disk to which a range of places belongs, and where there.
     fn find(&self, places: Range<u64>) -> Option<(&Other, Range<u64>)> {
         let number = usize::try_from((places.start / PLACES_BYTES).checked_sub(1)?).ok()?;

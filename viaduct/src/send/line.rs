@@ -14,7 +14,7 @@ use crate::apart::apart;
 use crate::buffers::Buffers;
 use crate::digest::{Digest, OrderedRoot};
 use crate::error::{Error, Result};
-use crate::limits::{ASK_AHEAD_BYTES, QUEUED_BYTES};
+use crate::limits::{ASK_AHEAD_BYTES, ASK_AHEAD_FIRST_BYTES, QUEUED_BYTES};
 use crate::plan::Work;
 use crate::wire::{Grains, Kind, Totals};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -137,13 +137,15 @@ impl Line {
 
     async fn plan(&self) -> Result<()> {
         let mut order = Order::new(&self.outgoing, &self.changes, &self.weights, &self.shared.have);
-        let ahead = (self.shared.known.index_bytes() / 2).min(ASK_AHEAD_BYTES);
+        let limit = (self.shared.known.index_bytes() / 2).min(ASK_AHEAD_BYTES);
         loop {
             let idle = self.frames.len() * 2 <= self.frames.capacity().unwrap_or(1);
             let next = order.next(idle).await?;
             let Some((number, work)) = next else { break };
             if let Work::Read { index, parts } = &work {
                 let block = self.outgoing.geometry.bytes_of(*index);
+                // More and more: what the first answers are good for shows before all of the disks is read for them.
+                let ahead = limit.min(ASK_AHEAD_FIRST_BYTES.saturating_add(block.start.saturating_mul(2)));
                 for (place, length) in self.shared.known.ask_up_to(block.start.saturating_add(ahead)) {
                     let _ = self.frames.send(Frame::ask(place, length)).await;
                 }

@@ -28,11 +28,17 @@ fn content() -> Vec<u8> {
 }
 
 /// Cuts all streams when the sender has said so many bytes, then those of the next attempt, and so on.
-struct Cutting {
+pub struct Cutting {
     connector: MemoryConnector,
     after: Vec<i64>,
     attempt: AtomicUsize,
     left: Arc<AtomicI64>,
+}
+
+impl Cutting {
+    pub fn new(connector: MemoryConnector, after: Vec<i64>) -> Cutting {
+        Cutting { connector, after, attempt: AtomicUsize::new(0), left: Arc::default() }
+    }
 }
 
 #[async_trait]
@@ -84,7 +90,7 @@ proptest! {
         let bytes = content();
         let (source, target) = (MemoryDisk::new(bytes.clone()), MemoryDisk::zeros(bytes.len()));
         let (connector, mut listener) = memory();
-        let connector = Cutting { connector, after: cuts, attempt: AtomicUsize::new(0), left: Arc::default() };
+        let connector = Cutting::new(connector, cuts);
         let sending = SendOptions {
             streams: Some(streams),
             block_bytes: Some(BLOCK as u32),

@@ -160,6 +160,13 @@ impl End {
         }
     }
 
+    /// How much it has written to storage, as the kernel counts it.
+    pub fn bytes_written(&self) -> u64 {
+        let told = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
+        let line = told.lines().find_map(|line| line.strip_prefix("write_bytes: "));
+        line.unwrap().parse().unwrap()
+    }
+
     pub fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();

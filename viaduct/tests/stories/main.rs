@@ -22,6 +22,7 @@ mod memory;
 mod progress;
 mod relay;
 mod reuse;
+mod seeds;
 mod ssh;
 mod streams;
 mod torn;
