@@ -3,6 +3,7 @@
 
 mod client;
 mod handshake;
+mod prompt;
 mod reply;
 
 pub(crate) use client::{Client, Request};

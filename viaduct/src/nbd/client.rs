@@ -1,6 +1,7 @@
 //! A connection to one export. Requests may be made in parallel; they are pipelined on the one connection.
 
 use super::handshake::{self, Export};
+use super::prompt::Prompt;
 use super::reply::{Done, Expects, Interest, Pending, Waiting, lock, read_replies};
 use crate::ends::NbdAddress;
 use crate::error::{Error, Result};
@@ -10,7 +11,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
-use tokio::io::{AsyncWriteExt, WriteHalf};
+use tokio::io::{AsyncWriteExt, BufReader, WriteHalf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinSet;
@@ -48,8 +49,7 @@ impl Client {
             }
             NbdAddress::Tcp { host, port, export } => {
                 let socket = TcpStream::connect((host.as_str(), *port)).await.map_err(unreachable)?;
-                let _ = socket.set_nodelay(true);
-                (Box::new(socket), export)
+                (Box::new(Prompt::new(socket)), export)
             }
         };
         let entered =
@@ -59,6 +59,8 @@ impl Client {
         let (reader, writer) = tokio::io::split(stream);
         let waiting: Waiting = Arc::new(Mutex::new(Some(HashMap::new())));
         let mut task = JoinSet::new();
+        // Small, so that headers come together and data does not pass through it.
+        let reader = BufReader::with_capacity(4096, reader);
         task.spawn(read_replies(reader, waiting.clone()));
         Ok(Client {
             whom,
