@@ -63,14 +63,16 @@ class Memory(threading.Thread):
 
 
 def high_water(pid):
+    """The most it ever had, with pages that several processes share counted once: by the share it has in them now."""
     try:
-        with open(f"/proc/{pid}/status") as status:
-            for line in status:
-                if line.startswith("VmHWM:"):
-                    return int(line.split()[1]) * 1024
+        with open(f"/proc/{pid}/status") as status, open(f"/proc/{pid}/smaps_rollup") as shared:
+            lines = [line.split() for line in [*status, *shared]]
     except OSError:
-        pass
-    return 0
+        return 0
+    kib = {fields[0]: int(fields[1]) for fields in lines if fields[0] in ("VmHWM:", "VmRSS:", "Pss:")}
+    if len(kib) < 3:
+        return 0
+    return max(kib["VmHWM:"] - kib["VmRSS:"] + kib["Pss:"], 0) * 1024
 
 
 def wait_for_port(end, address, port):
