@@ -39,6 +39,7 @@ CASES = [
     Case("packed-slow-line", GIB // 4, GIB // 4, ("--rate", "6M"), packs=True),
     Case("packed-16-streams", GIB, GIB, ("--streams", "16"), packs=True),
     Case("large-blocks", 2 * GIB, 2 * GIB, ("--block-size", "8M", "--streams", "16")),
+    Case("large-packed", GIB, GIB, ("--block-size", "8M", "--streams", "16"), packs=True),
 ]
 
 

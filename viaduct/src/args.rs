@@ -163,7 +163,7 @@ pub struct SendArgs {
     /// one
     #[arg(long, requires = "bitmap")]
     pub since: Option<String>,
-    /// Parallel connections [default: chosen from the line]
+    /// Parallel connections, fewer where blocks are larger than 1 MiB [default: chosen from the line]
     #[arg(long)]
     pub streams: Option<u16>,
     /// At most so many bytes per second on the wire; K, M and G are understood

@@ -15,9 +15,12 @@ impl Buffers {
         Buffers { spare: Arc::default(), keep }
     }
 
-    /// An empty buffer, with capacity if a spare one was there.
-    pub fn take(&self) -> Vec<u8> {
-        self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop().unwrap_or_default()
+    /// An empty buffer with room for so much. A buffer that grows by itself takes up to twice what is in it.
+    pub fn take(&self, room: usize) -> Vec<u8> {
+        let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut buffer = spare.unwrap_or_default();
+        buffer.reserve_exact(room);
+        buffer
     }
 
     pub fn give(&self, mut buffer: Vec<u8>) {

@@ -45,6 +45,8 @@ pub const APPLIERS: u32 = 4;
 pub const IN_FLIGHT_BYTES: u32 = 16 << 20;
 /// Of these, what the sender lets queue up before the line: enough to keep a gigabit busy for a tenth of a second.
 pub const QUEUED_BYTES: u32 = 10 << 20;
+/// What the streams of a sender hold while it goes over the line, a block each: where blocks are large there are fewer streams.
+pub const LEAVING_BYTES: u32 = 24 << 20;
 /// Blocks one stream may have read off the line but not yet written to the target.
 pub const IN_FLIGHT_PER_STREAM: usize = 4;
 /// Workers that read, hash and pack blocks at the sender. More than there are cores: they wait for disks and for answers

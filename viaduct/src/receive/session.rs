@@ -341,7 +341,7 @@ async fn read_frames(
                 let room = (header.wire_length >> 10).max(1);
                 // Memory is taken only when there is room for it; until then the line waits.
                 let Ok(room) = shared.room.clone().acquire_many_owned(room).await else { return Ok(None) };
-                let mut payload = shared.buffers.take();
+                let mut payload = shared.buffers.take(header.wire_length as usize);
                 reader.payload(&header, &mut payload).await?;
                 if shared.jobs.send(Job { header, payload, _room: room }).await.is_err() {
                     // The workers ended; what ended them is told by them.

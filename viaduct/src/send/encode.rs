@@ -167,9 +167,9 @@ impl Encoder {
 
     fn mixed(&mut self, recipe: &Recipe) -> Vec<u8> {
         let Encoder { shared, block, .. } = self;
-        let mut rest = shared.buffers.take();
+        let mut rest = shared.buffers.take(recipe.literal() as usize);
         literals(recipe, block, &mut rest);
-        let mut payload = shared.buffers.take();
+        let mut payload = shared.buffers.take(recipe.encoded_bytes() + rest.len());
         recipe.encode(true, &mut payload);
         let packed =
             shared.effort.level().is_some_and(|level| shared.packers.pack(&rest, level, &mut payload));
@@ -184,7 +184,7 @@ impl Encoder {
 
     /// The whole block, as it is or packed.
     fn plain(&mut self, header: Header) -> Frame {
-        let mut payload = self.shared.buffers.take();
+        let mut payload = self.shared.buffers.take(self.block.len());
         let level = self.shared.effort.level();
         let packed = level.is_some_and(|level| self.shared.packers.pack(&self.block, level, &mut payload));
         let kind = if packed { Kind::Zstd } else { Kind::Raw };

@@ -6,7 +6,7 @@ use super::line::{Agreed, Line};
 use crate::blocks::{PLACES_BYTES, place_of_disk};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::limits::{HAVE_ENTRIES_MAX, KEEPALIVE, SHELF_DISKS_MAX};
+use crate::limits::{HAVE_ENTRIES_MAX, KEEPALIVE, LEAVING_BYTES, SHELF_DISKS_MAX};
 use crate::table::DigestTable;
 use crate::transport::{Connector, Stream};
 use crate::wire::{
@@ -40,6 +40,7 @@ pub async fn run(outgoing: &Arc<Outgoing>, connector: &dyn Connector) -> Result<
     let (mut control, writer) = open(outgoing, connector, &hello, None).await?;
     let (learnt, round_trip) = learn(&mut control, outgoing).await?;
     let streams = outgoing.streams.unwrap_or_else(|| streams_for(round_trip));
+    let streams = streams.min((LEAVING_BYTES / outgoing.geometry.block_bytes()).max(1) as u16);
     let mut writers = vec![writer];
     // Kept open until the verdict: closing earlier would reset what the receiver has not read yet.
     let mut silent = Vec::new();

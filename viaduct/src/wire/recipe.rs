@@ -60,6 +60,11 @@ impl Recipe {
         literals.map(|(length, _)| u64::from(*length)).sum()
     }
 
+    /// How long the recipe is, without the literal bytes.
+    pub fn encoded_bytes(&self) -> usize {
+        HEAD_BYTES + self.parts.len() * PART_BYTES
+    }
+
     /// Appends the recipe; the literal bytes follow.
     pub fn encode(&self, packed: bool, into: &mut Vec<u8>) {
         into.extend_from_slice(&[u8::from(packed), 0]);
