@@ -69,9 +69,17 @@ impl CopyOptions {
 
 /// Copies one disk. Returns when the copy is durable, and checked where it can be.
 pub async fn copy(options: &CopyOptions, report: &(dyn Fn(Event) + Send + Sync)) -> Result<Summary> {
-    let started = Instant::now();
     let counters = Arc::new(Counters::default());
     counters.begun.store(true, Relaxed);
+    reporting(&counters, report, carry(options, &counters, report)).await
+}
+
+async fn carry(
+    options: &CopyOptions,
+    counters: &Arc<Counters>,
+    report: &(dyn Fn(Event) + Send + Sync),
+) -> Result<Summary> {
+    let started = Instant::now();
     let login = options.login.as_ref().map(|login| FarLogin {
         login: login.clone(),
         patience: options.retry,
@@ -99,14 +107,12 @@ pub async fn copy(options: &CopyOptions, report: &(dyn Fn(Event) + Send + Sync))
     };
     counters.total.store(geometry.size(), Relaxed);
     counters.data.store(data_bytes, Relaxed);
-    let work = async {
-        if options.to == Disk::Stdio {
-            return Ok((pipe::to_stdout(source.clone(), geometry, counters.clone()).await?, false));
-        }
+    let (digest, verified) = if options.to == Disk::Stdio {
+        (pipe::to_stdout(source.clone(), geometry, counters.clone()).await?, false)
+    } else {
         let announced = Announced { size: geometry.size(), data_bytes, overcommit: options.overcommit };
-        Ok((into_target(options, login, &source, geometry, announced, &counters, report).await?, true))
+        (into_target(options, login, &source, geometry, announced, counters, report).await?, true)
     };
-    let (digest, verified) = reporting(&counters, report, work).await?;
     Ok(Summary {
         bytes_total: geometry.size(),
         bytes_read: counters.read.load(Relaxed),

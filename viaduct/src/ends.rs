@@ -88,6 +88,11 @@ pub trait Target: Send + Sync + Debug {
     /// Whether the disk, when it was opened, was known to hold nothing but zeros.
     fn began_as_zeros(&self) -> bool;
 
+    /// The most bytes this disk can come to take, as far as that can be told: those it takes and those that are free.
+    fn room(&self) -> Option<u64> {
+        None
+    }
+
     /// Fills `buffer` from `offset` with what the disk holds now. The range lies within the announced size.
     async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()>;
 

@@ -5,7 +5,7 @@ mod source;
 mod target;
 
 pub(super) use source::FileSource;
-pub(super) use target::{FileTarget, check_room};
+pub(super) use target::{FileTarget, check_room, room_of};
 
 use crate::error::{Error, Result};
 use std::fs::File;

@@ -2,7 +2,7 @@
 
 mod server;
 
-use super::file::check_room;
+use super::file::{check_room, room_of};
 use super::nbd::{NbdSource, NbdTarget};
 use super::{Announced, Source, Target};
 use crate::error::{Error, Result};
@@ -103,6 +103,10 @@ impl Target for Qcow2Target {
 
     fn began_as_zeros(&self) -> bool {
         self.nbd.began_as_zeros()
+    }
+
+    fn room(&self) -> Option<u64> {
+        room_of(&self.path).map(|room| room.free + room.taken)
     }
 
     async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {

@@ -26,6 +26,8 @@ pub struct Site {
     pub ledger: Arc<Ledger>,
     pub keeper: Keeper,
     pub counters: Arc<Counters>,
+    /// What the target will take when all is there, at most.
+    pub data_bytes: u64,
     /// Whoever can write holds it: nobody else gets at the target before the last of us is done.
     pub _lock: Arc<Lock>,
 }
@@ -247,11 +249,17 @@ impl Worker {
             ledger.saw(blocks.start, digest);
         }
         if let Some((index, digest)) = self.same_place(place, length).zip(grains.whole)
-            && let Some(sower) = Sower::take(ledger, index)
+            && let Some(sower) = Sower::take(ledger, index, self.room_to_sow())
         {
             sower.sow(&**target, &self.block, digest).await;
         }
         Ok(Answer::Grains { place, length, grains })
+    }
+
+    /// What the target can take beyond all that the sender may have written to it.
+    fn room_to_sow(&self) -> u64 {
+        let Site { target, data_bytes, .. } = &self.site;
+        target.room().map_or(u64::MAX, |room| room.saturating_sub(*data_bytes))
     }
 
     /// The block of the target that lies where this range lies on another disk.

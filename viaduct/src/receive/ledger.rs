@@ -193,11 +193,12 @@ impl Ledger {
     }
 
     /// Takes a block to sow it: one of an empty target that nobody has touched or spoken of. To be followed by [`Ledger::sown`];
-    /// whoever claims the block waits for that.
-    pub fn sow(&self, index: u64) -> bool {
+    /// whoever claims the block waits for that. What is sown and not claimed takes no more than `room` bytes.
+    pub fn sow(&self, index: u64, room: u64) -> bool {
         let mut state = self.state();
         let state = &mut *state;
         let free = state.began_as_zeros
+            && (state.seeds.open() + 1) * u64::from(self.geometry.block_bytes()) <= room
             && !state.settled.contains(index)
             && !state.zeros.contains(index)
             && state.data.get(index).is_none()

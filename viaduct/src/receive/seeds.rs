@@ -32,6 +32,11 @@ impl Seeds {
         self.vain <= VAIN + self.right / RIGHT_FOR_VAIN
     }
 
+    /// Blocks that may turn out to be in vain, and take room until then.
+    pub fn open(&self) -> u64 {
+        self.sowing.len() as u64 + self.sown.len()
+    }
+
     pub fn begin(&mut self, index: u64) {
         self.sowing.push(index);
     }
@@ -82,8 +87,8 @@ pub(super) struct Sower<'a> {
 
 impl<'a> Sower<'a> {
     /// `None` where the block is not to be sown.
-    pub fn take(ledger: &'a Ledger, index: u64) -> Option<Sower<'a>> {
-        ledger.sow(index).then_some(Sower { ledger, index, sown: None })
+    pub fn take(ledger: &'a Ledger, index: u64, room: u64) -> Option<Sower<'a>> {
+        ledger.sow(index, room).then_some(Sower { ledger, index, sown: None })
     }
 
     /// Failing is no error: it is tried again when the block is claimed, or never.

@@ -88,6 +88,10 @@ impl Target for FileTarget {
         self.began_as_zeros
     }
 
+    fn room(&self) -> Option<u64> {
+        room_of(&self.path).map(|room| room.free + room.taken)
+    }
+
     async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         self.file.read_exact_at(buffer, offset).map_err(|error| Error::io("read", self.path.display(), error))
     }
@@ -147,13 +151,13 @@ impl Target for FileTarget {
 }
 
 /// Free bytes of the file system that holds, or will hold, this file, and those the file itself takes already.
-struct Room {
-    free: u64,
-    taken: u64,
+pub struct Room {
+    pub free: u64,
+    pub taken: u64,
 }
 
 /// `None` for a device, which has all its room.
-fn room_of(path: &Path) -> Option<Room> {
+pub fn room_of(path: &Path) -> Option<Room> {
     let metadata = path.metadata();
     if metadata.as_ref().is_ok_and(|metadata| !metadata.is_file()) {
         return None;

@@ -116,42 +116,53 @@ fn there_is_no_root_while_a_block_is_unknown() {
 fn what_was_sown_is_claimed_by_its_digest_or_written_over() {
     let ledger = ledger(true);
     for index in 0..4 {
-        assert!(ledger.sow(index));
+        assert!(ledger.sow(index, u64::MAX));
         ledger.sown(index, Some(digest(index as u8)));
     }
-    assert!(!ledger.sow(1), "it was sown before");
+    assert!(!ledger.sow(1, u64::MAX), "it was sown before");
     assert!(ledger.lies(1, digest(1)) && !ledger.lies(1, digest(2)));
     assert_eq!(ledger.claim_data(1, digest(1)), Ok(Writing { forget: None, on_zeros: false }));
     assert!(!ledger.lies(1, digest(1)), "it is claimed");
     assert_eq!(ledger.claim_data(2, digest(9)), Ok(Writing { forget: None, on_zeros: false }));
     assert_eq!(ledger.claim_zeros(3..5).unwrap()[0], (3..4, Zeroing::Write { forget: false }));
-    assert!(!ledger.sow(4), "it is settled");
+    assert!(!ledger.sow(4, u64::MAX), "it is settled");
     // Another session knows nothing of it, but that something may lie there.
     ledger.begin_session();
-    assert!(!ledger.lies(0, digest(0)) && !ledger.sow(0));
+    assert!(!ledger.lies(0, digest(0)) && !ledger.sow(0, u64::MAX));
     assert_eq!(ledger.claim_zeros(0..1), Ok(vec![(0..1, Zeroing::Write { forget: false })]));
+}
+
+#[test]
+fn what_is_sown_takes_no_room_that_is_needed() {
+    let ledger = ledger(true);
+    let room = (2 << 20) + 5;
+    assert!(ledger.sow(0, room) && ledger.sow(1, room) && !ledger.sow(2, room));
+    ledger.sown(0, Some(digest(0)));
+    assert!(!ledger.sow(2, room));
+    ledger.claim_data(0, digest(0)).unwrap();
+    assert!(ledger.sow(2, room) && !ledger.sow(3, 0));
 }
 
 #[test]
 fn nothing_is_sown_where_something_may_be() {
     let old = super::tests::ledger(false);
-    assert!(!old.sow(1));
+    assert!(!old.sow(1, u64::MAX));
     let ledger = ledger(true);
     ledger.apply(&Record::Data { index: 1, digest: digest(1) });
     ledger.apply(&Record::Zeros { blocks: 2..3 });
-    assert!(!ledger.sow(1) && !ledger.sow(2));
+    assert!(!ledger.sow(1, u64::MAX) && !ledger.sow(2, u64::MAX));
 }
 
 #[test]
 fn after_a_failure_or_much_in_vain_nothing_more_is_sown() {
     let failed = ledger(true);
-    assert!(failed.sow(1));
+    assert!(failed.sow(1, u64::MAX));
     failed.sown(1, None);
-    assert!(!failed.sow(2));
+    assert!(!failed.sow(2, u64::MAX));
     assert_eq!(failed.claim_data(1, digest(1)), Ok(Writing { forget: None, on_zeros: false }));
     let vain = Ledger::new(Geometry::new(100 << 20, 1 << 20).unwrap(), true);
     let sown = (0..100).take_while(|index| {
-        let sown = vain.sow(*index);
+        let sown = vain.sow(*index, u64::MAX);
         if sown {
             vain.sown(*index, Some(digest(1)));
             vain.claim_data(*index, digest(2)).unwrap();
@@ -164,7 +175,7 @@ fn after_a_failure_or_much_in_vain_nothing_more_is_sown() {
 #[test]
 fn who_claims_a_block_waits_until_it_is_sown() {
     let ledger = ledger(true);
-    assert!(ledger.sow(1));
+    assert!(ledger.sow(1, u64::MAX));
     std::thread::scope(|scope| {
         let claimed = scope.spawn(|| ledger.claim_zeros(0..3).unwrap());
         std::thread::sleep(std::time::Duration::from_millis(50));
