@@ -93,6 +93,10 @@ impl Target for MemoryDisk {
         self.shared.began_as_zeros
     }
 
+    fn room(&self) -> Option<u64> {
+        Some(u64::MAX)
+    }
+
     async fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
         Source::read(self, offset, buffer).await
     }

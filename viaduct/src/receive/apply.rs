@@ -256,10 +256,10 @@ impl Worker {
         Ok(Answer::Grains { place, length, grains })
     }
 
-    /// What the target can take beyond all that the sender may have written to it.
+    /// What the target can take beyond all that the sender may have written to it, as far as that can be told.
     fn room_to_sow(&self) -> u64 {
         let Site { target, data_bytes, .. } = &self.site;
-        target.room().map_or(u64::MAX, |room| room.saturating_sub(*data_bytes))
+        target.room().map_or(0, |room| room.saturating_sub(*data_bytes))
     }
 
     /// The block of the target that lies where this range lies on another disk.
