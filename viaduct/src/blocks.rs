@@ -96,6 +96,12 @@ pub fn place_of_disk(number: usize) -> u64 {
     (number as u64 + 1) * PLACES_BYTES
 }
 
+/// The disk that a place of the receiver's other disks belongs to, and how far from its start it is.
+pub fn disk_of_place(place: u64) -> Option<(usize, u64)> {
+    let number = usize::try_from((place / PLACES_BYTES).checked_sub(1)?).ok()?;
+    Some((number, place % PLACES_BYTES))
+}
+
 /// Whether every byte is zero.
 pub fn is_zero(bytes: &[u8]) -> bool {
     // Comparing a slice with itself shifted by one word is a memcmp, which is as fast as memory.

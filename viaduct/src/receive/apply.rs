@@ -7,7 +7,7 @@ use super::ledger::{Illegal, Ledger, Zeroing};
 use super::lock::Lock;
 use super::seeds::Sower;
 use super::shelf::Shelf;
-use crate::blocks::zero_runs;
+use crate::blocks::{disk_of_place, zero_runs};
 use crate::digest::Digest;
 use crate::ends::Target;
 use crate::error::{Error, Result};
@@ -26,8 +26,6 @@ pub struct Site {
     pub ledger: Arc<Ledger>,
     pub keeper: Keeper,
     pub counters: Arc<Counters>,
-    /// What the target will take when all is there, at most.
-    pub data_bytes: u64,
     /// Whoever can write holds it: nobody else gets at the target before the last of us is done.
     pub _lock: Arc<Lock>,
 }
@@ -258,13 +256,14 @@ impl Worker {
 
     /// What the target can take beyond all that the sender may have written to it, as far as that can be told.
     fn room_to_sow(&self) -> u64 {
-        let Site { target, data_bytes, .. } = &self.site;
-        target.room().map_or(0, |room| room.saturating_sub(*data_bytes))
+        let Site { target, counters, .. } = &self.site;
+        target.room().map_or(0, |room| room.saturating_sub(counters.data.load(Relaxed)))
     }
 
     /// The block of the target that lies where this range lies on another disk.
     fn same_place(&self, place: u64, length: u64) -> Option<u64> {
-        let blocks = self.site.ledger.geometry().blocks_at(self.site.shelf.offset_of(place)?, length)?;
+        let (_, offset) = disk_of_place(place)?;
+        let blocks = self.site.ledger.geometry().blocks_at(offset, length)?;
         (blocks.end - blocks.start == 1).then_some(blocks.start)
     }
 

@@ -1,7 +1,7 @@
 //! What a sender may copy from: the target as it is, and other disks of this site. One space of places for all of them; see
 //! "Places" in `PROTOCOL.md`. Reads only; whether what it reads is what was meant, the caller checks by digest.
 
-use crate::blocks::{Geometry, PLACES_BYTES, place_of_disk};
+use crate::blocks::{Geometry, PLACES_BYTES, disk_of_place};
 use crate::ends::{Disk, Source, Target, open_source};
 use crate::error::{Error, Result};
 use crate::limits::SHELF_DISKS_MAX;
@@ -112,18 +112,11 @@ impl Shelf {
         }
     }
 
-    /// How far from the start of its disk a place of another disk is.
-    pub fn offset_of(&self, place: u64) -> Option<u64> {
-        let number = usize::try_from((place / PLACES_BYTES).checked_sub(1)?).ok()?;
-        Some(place - place_of_disk(number))
-    }
-
     /// The disk to which a range of places belongs, and where there.
     fn find(&self, places: Range<u64>) -> Option<(&Other, Range<u64>)> {
-        let number = usize::try_from((places.start / PLACES_BYTES).checked_sub(1)?).ok()?;
+        let (number, start) = disk_of_place(places.start)?;
         let other = self.disks.get(number)?;
-        let start = place_of_disk(number);
-        let range = places.start - start..places.end.checked_sub(start)?;
+        let range = start..start.checked_add(places.end.checked_sub(places.start)?)?;
         (range.end <= other.disk.size()).then_some((other, range))
     }
 }
@@ -131,6 +124,7 @@ impl Shelf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::blocks::place_of_disk;
     use crate::ends::MemoryDisk;
     use proptest::prelude::*;
 

@@ -63,7 +63,7 @@ fn begin(
     ledger: Arc<Ledger>,
     target: Arc<dyn Target>,
     shelf: Shelf,
-    Opening { announced, counters, lock, .. }: Opening,
+    Opening { counters, lock, .. }: Opening,
 ) -> Result<Site> {
     if let Some(identity) = target.identity().filter(|identity| ledger.identity() != Some(*identity)) {
         let opened = Record::Opened { identity };
@@ -71,8 +71,7 @@ fn begin(
         ledger.apply(&opened);
     }
     let keeper = Keeper::start(journal, ledger.clone(), target.clone(), lock.clone());
-    let data_bytes = announced.data_bytes;
-    Ok(Site { target, shelf, ledger, keeper, counters, data_bytes, _lock: lock })
+    Ok(Site { target, shelf, ledger, keeper, counters, _lock: lock })
 }
 
 /// An unfinished transfer owns its target, so its journal is true. Once finished, the target belongs to others: the journal

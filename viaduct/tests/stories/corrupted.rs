@@ -1,15 +1,15 @@
 //! One bit of one frame is another one on the line, in either direction, in every field and every kind of payload: it is
 //! found out, and no disk is called verified. On the in-memory transport, which protects no byte.
 
-use crate::lab::noise;
+use crate::lab::{noise, opens};
 use async_trait::async_trait;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use viaduct::{
-    Connector, Disk, HEADER_BYTES, Header, Kind, MemoryConnector, MemoryDisk, OpenTarget, ReceiveOptions,
-    Result, SendOptions, Stream, Target, memory, receive_to, send_from,
+    Connector, Disk, HEADER_BYTES, Header, Kind, MemoryConnector, MemoryDisk, ReceiveOptions, Result,
+    SendOptions, Stream, memory, receive_to, send_from,
 };
 
 const BLOCK: usize = 64 << 10;
@@ -97,11 +97,6 @@ async fn carry(flip: Flip) -> (bool, bool, bool, bool) {
     let (connector, mut listener) = memory();
     let done = Arc::new(AtomicBool::new(false));
     let flipping = Flipping { connector, flip, done: done.clone() };
-    let opened = target.clone();
-    let open: OpenTarget = Box::new(move |_| {
-        let target = opened.clone();
-        Box::pin(async move { Ok(Box::new(target) as Box<dyn Target>) })
-    });
     let receiving = ReceiveOptions {
         journal: Some(dir.path().join("journal")),
         idle: Duration::from_secs(10),
@@ -120,7 +115,8 @@ async fn carry(flip: Flip) -> (bool, bool, bool, bool) {
         drop(flipping);
         sent
     };
-    let (sent, received) = tokio::join!(sending, receive_to(open, &receiving, &mut listener, &|_| ()));
+    let (sent, received) =
+        tokio::join!(sending, receive_to(opens(&target), &receiving, &mut listener, &|_| ()));
     (done.load(SeqCst), sent.is_ok(), received.is_ok(), target.contents() == content)
 }
 

@@ -1,7 +1,7 @@
 //! A line that is cut at random points, a hundred times over, and ends that are killed: both go on from what is there, and
 //! the disk is the right one in the end.
 
-use crate::lab::{Lab, MIB, digest, disk, noise, same};
+use crate::lab::{Lab, MIB, digest, disk, noise, opens, same};
 use async_trait::async_trait;
 use proptest::prelude::*;
 use std::sync::Arc;
@@ -28,17 +28,11 @@ fn content() -> Vec<u8> {
 }
 
 /// Cuts all streams when the sender has said so many bytes, then those of the next attempt, and so on.
-pub struct Cutting {
+struct Cutting {
     connector: MemoryConnector,
     after: Vec<i64>,
     attempt: AtomicUsize,
     left: Arc<AtomicI64>,
-}
-
-impl Cutting {
-    pub fn new(connector: MemoryConnector, after: Vec<i64>) -> Cutting {
-        Cutting { connector, after, attempt: AtomicUsize::new(0), left: Arc::default() }
-    }
 }
 
 #[async_trait]
@@ -79,43 +73,61 @@ impl Connector for Cutting {
     }
 }
 
+/// How a transfer ended.
+pub struct Carried {
+    /// Both ends say so, and of the same digest.
+    pub verified: bool,
+    pub target: Vec<u8>,
+    pub attempts: usize,
+}
+
+/// Carries a disk into an empty one over a line that is cut after so many bytes, time and again.
+pub fn over_cuts(
+    source: &[u8],
+    after: Vec<i64>,
+    streams: u16,
+    block_bytes: u64,
+    receiving: &dyn Fn(ReceiveOptions) -> ReceiveOptions,
+) -> Carried {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let dir = tempfile::tempdir().unwrap();
+    let (source, target) = (MemoryDisk::new(source.to_vec()), MemoryDisk::zeros(source.len()));
+    let (connector, mut listener) = memory();
+    let connector = Cutting { connector, after, attempt: AtomicUsize::new(0), left: Arc::default() };
+    let sending = SendOptions {
+        streams: Some(streams),
+        block_bytes: Some(block_bytes as u32),
+        retry: Duration::from_secs(30),
+        ..SendOptions::new(Disk::File("memory".into()))
+    };
+    let receiving = receiving(ReceiveOptions {
+        journal: Some(dir.path().join("journal")),
+        ..ReceiveOptions::new(Disk::File("memory".into()))
+    });
+    let (sent, received) = runtime.block_on(async {
+        tokio::join!(
+            send_from(Arc::new(source), &sending, &connector, &|_| ()),
+            receive_to(opens(&target), &receiving, &mut listener, &|_| ()),
+        )
+    });
+    Carried {
+        verified: sent.unwrap().digest == received.unwrap().digest,
+        target: target.contents(),
+        attempts: connector.attempt.load(Ordering::Relaxed),
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 25, max_shrink_iters: 0, ..ProptestConfig::default() })]
 
     /// Four cuts each: a hundred in all. Near enough to each other that each of them comes before the end.
     #[test]
     fn a_line_cut_anywhere_ends_with_the_same_disk(cuts in proptest::collection::vec(1i64..450_000, 4), streams in 1u16..4) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-        let dir = tempfile::tempdir().unwrap();
         let bytes = content();
-        let (source, target) = (MemoryDisk::new(bytes.clone()), MemoryDisk::zeros(bytes.len()));
-        let (connector, mut listener) = memory();
-        let connector = Cutting::new(connector, cuts);
-        let sending = SendOptions {
-            streams: Some(streams),
-            block_bytes: Some(BLOCK as u32),
-            retry: Duration::from_secs(30),
-            ..SendOptions::new(Disk::File("memory".into()))
-        };
-        let receiving = ReceiveOptions {
-            journal: Some(dir.path().join("journal")),
-            ..ReceiveOptions::new(Disk::File("memory".into()))
-        };
-        let opened = target.clone();
-        let open: viaduct::OpenTarget = Box::new(move |_| {
-            let target = opened.clone();
-            Box::pin(async move { Ok(Box::new(target) as Box<dyn viaduct::Target>) })
-        });
-        let (sent, received) = runtime.block_on(async {
-            tokio::join!(
-                send_from(Arc::new(source), &sending, &connector, &|_| ()),
-                receive_to(open, &receiving, &mut listener, &|_| ()),
-            )
-        });
-        prop_assert_eq!(sent.unwrap().digest, received.unwrap().digest);
-        prop_assert!(target.contents() == bytes);
+        let carried = over_cuts(&bytes, cuts, streams, BLOCK, &|options| options);
+        prop_assert!(carried.verified && carried.target == bytes);
         // The last attempt is the one that was not cut.
-        prop_assert_eq!(connector.attempt.load(Ordering::Relaxed), 5);
+        prop_assert_eq!(carried.attempts, 5);
     }
 }
 

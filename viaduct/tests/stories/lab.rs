@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
+use viaduct::{MemoryDisk, OpenTarget, Target};
 
 /// Long enough for a loaded machine; a test that waits so long has failed.
 pub const PATIENCE: Duration = Duration::from_secs(90);
@@ -75,6 +76,15 @@ impl Lab {
         let sent = self.send(from, &receiver.address(), &[]).success();
         (sent, receiver.success())
     }
+}
+
+/// Opens this one disk, however often.
+pub fn opens(target: &MemoryDisk) -> OpenTarget {
+    let target = target.clone();
+    Box::new(move |_| {
+        let target = target.clone();
+        Box::pin(async move { Ok(Box::new(target) as Box<dyn Target>) })
+    })
 }
 
 pub fn identity(path: &Path) -> String {
@@ -160,11 +170,11 @@ impl End {
         }
     }
 
-    /// How much it has written to storage, as the kernel counts it.
-    pub fn bytes_written(&self) -> u64 {
-        let told = std::fs::read_to_string(format!("/proc/{}/io", self.child.id())).unwrap();
-        let line = told.lines().find_map(|line| line.strip_prefix("write_bytes: "));
-        line.unwrap().parse().unwrap()
+    /// A number that the kernel tells of it in this file of /proc, while it lives.
+    pub fn told_by_kernel(&self, file: &str, name: &str) -> Option<u64> {
+        let told = std::fs::read_to_string(format!("/proc/{}/{file}", self.child.id())).ok()?;
+        let rest = told.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+        rest.split_whitespace().next()?.parse().ok()
     }
 
     pub fn kill(mut self) {

@@ -5,13 +5,6 @@ use std::time::{Duration, Instant};
 
 const BOUND_KIB: u64 = 128 << 10;
 
-/// The peak so far, while the process lives.
-fn peak_kib(end: &End) -> Option<u64> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", end.child.id())).ok()?;
-    let line = status.lines().find(|line| line.starts_with("VmHWM:"))?;
-    line.split_whitespace().nth(1)?.parse().ok()
-}
-
 fn peaks(mut ends: Vec<End>) -> Vec<u64> {
     let mut peaks = vec![0; ends.len()];
     let deadline = Instant::now() + PATIENCE;
@@ -19,7 +12,7 @@ fn peaks(mut ends: Vec<End>) -> Vec<u64> {
         assert!(Instant::now() < deadline, "it does not end");
         let mut running = false;
         for (end, peak) in ends.iter_mut().zip(&mut peaks) {
-            *peak = (*peak).max(peak_kib(end).unwrap_or(0));
+            *peak = (*peak).max(end.told_by_kernel("status", "VmHWM").unwrap_or(0));
             running |= end.child.try_wait().unwrap().is_none();
         }
         if !running {

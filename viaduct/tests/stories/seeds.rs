@@ -1,14 +1,10 @@
 //! What a receiver lays into an empty target before it is claimed: the disk is the right one whatever its other disk holds,
 //! wherever the line is cut, and a disk that is of no use is soon left alone.
 
-use crate::killed::Cutting;
+use crate::killed::over_cuts;
 use crate::lab::{Lab, MIB, disk, noise, same};
 use proptest::prelude::*;
-use std::sync::Arc;
-use std::time::Duration;
-use viaduct::{
-    Disk, MemoryDisk, OpenTarget, ReceiveOptions, SendOptions, Target, memory, receive_to, send_from,
-};
+use viaduct::{Disk, ReceiveOptions};
 
 const BLOCK: usize = 1 << 20;
 
@@ -66,40 +62,19 @@ proptest! {
         streams in 1u16..4,
         cut_off in prop_oneof![Just(0), Just(BLOCK + 4096), Just(3 * BLOCK / 2)],
     ) {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
         let dir = tempfile::tempdir().unwrap();
         let (here, there) = disks(&pairs);
         // Either may end in the middle of a block.
         let here = &here[..here.len() - cut_off / 3 / 4096 * 4096];
-        std::fs::write(dir.path().join("base"), &there[..there.len() - cut_off]).unwrap();
-        let (source, target) = (MemoryDisk::new(here.to_vec()), MemoryDisk::zeros(here.len()));
-        let (connector, mut listener) = memory();
-        let connector = Cutting::new(connector, cuts);
-        let sending = SendOptions {
-            streams: Some(streams),
-            block_bytes: Some(BLOCK as u32),
-            retry: Duration::from_secs(30),
-            ..SendOptions::new(Disk::File("memory".into()))
-        };
-        let receiving = ReceiveOptions {
-            journal: Some(dir.path().join("journal")),
-            have: vec![Disk::File(dir.path().join("base"))],
+        let base = dir.path().join("base");
+        std::fs::write(&base, &there[..there.len() - cut_off]).unwrap();
+        let with_base = |options| ReceiveOptions {
+            have: vec![Disk::File(base.clone())],
             verify_target: true,
-            ..ReceiveOptions::new(Disk::File("memory".into()))
+            ..options
         };
-        let opened = target.clone();
-        let open: OpenTarget = Box::new(move |_| {
-            let target = opened.clone();
-            Box::pin(async move { Ok(Box::new(target) as Box<dyn Target>) })
-        });
-        let (sent, received) = runtime.block_on(async {
-            tokio::join!(
-                send_from(Arc::new(source), &sending, &connector, &|_| ()),
-                receive_to(open, &receiving, &mut listener, &|_| ()),
-            )
-        });
-        prop_assert_eq!(sent.unwrap().digest, received.unwrap().digest);
-        prop_assert!(target.contents() == here);
+        let carried = over_cuts(here, cuts, streams, BLOCK as u64, &with_base);
+        prop_assert!(carried.verified && carried.target == here);
     }
 }
 
@@ -114,7 +89,7 @@ fn a_base_image_of_something_else_is_soon_left_alone() {
     let mut sender = lab.send(&from, &receiver.address(), &[]);
     // Near the end, when all of the base has been asked about.
     sender.until_done(390 * MIB);
-    let written = receiver.bytes_written();
+    let written = receiver.told_by_kernel("io", "write_bytes").unwrap();
     sender.success();
     receiver.success();
     // Without the other disk it would be 390 MiB and what is under way.
