@@ -7,6 +7,8 @@ use fluidcloud_proto::ids::ProviderId;
 use fluidcloud_proto::task::Hardware;
 use serde::Deserialize;
 
+use crate::openstack::OpenstackConfig;
+
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderConfig {
@@ -31,6 +33,9 @@ pub struct ProviderConfig {
     pub region: Option<String>,
     #[serde(default)]
     pub labels: BTreeMap<String, String>,
+    /// Of the driver `openstack`, in place of `uri`, `site`, `pool` and `network`.
+    #[serde(default)]
+    pub openstack: Option<Box<OpenstackConfig>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -38,6 +43,7 @@ pub struct ProviderConfig {
 pub enum Driver {
     Libvirt,
     Memory,
+    Openstack,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]

@@ -9,6 +9,7 @@ use crate::config::{Driver, ProviderConfig};
 use crate::error::Error;
 use crate::libvirt::LibvirtProvider;
 use crate::memory::MemoryProvider;
+use crate::openstack::OpenstackProvider;
 use crate::provider::Provider;
 
 #[derive(Clone, Debug, Default)]
@@ -29,6 +30,7 @@ impl Registry {
             let provider: Arc<dyn Provider> = match config.driver {
                 Driver::Libvirt => Arc::new(LibvirtProvider::from_config(config)?),
                 Driver::Memory => Arc::new(MemoryProvider::from_config(config)),
+                Driver::Openstack => Arc::new(openstack(config)?),
             };
             registry.configs.insert(config.id.clone(), config.clone());
             registry.providers.insert(config.id.clone(), provider);
@@ -57,4 +59,12 @@ impl Registry {
     pub fn ids(&self) -> impl Iterator<Item = &ProviderId> {
         self.providers.keys()
     }
+}
+
+fn openstack(config: &ProviderConfig) -> Result<OpenstackProvider, Error> {
+    let cloud = config.openstack.as_deref().ok_or_else(|| Error::Config {
+        provider: config.id.to_string(),
+        what: "driver openstack needs an `openstack` part: name the entry of clouds.yaml, a network and a helper".to_owned(),
+    })?;
+    OpenstackProvider::from_config(&config.id, &config.shape, cloud)
 }

@@ -77,6 +77,7 @@ async fn ask(config: &ProviderConfig, provider: &dyn Provider) -> Shown {
 fn verified_against(driver: &str) -> &'static str {
     match driver {
         "libvirt" => "a real libvirt with QEMU",
+        "openstack" => "a real OpenStack (Zed)",
         "memory" => "nothing real: it simulates a cloud, for tests",
         _ => "unknown",
     }

@@ -110,10 +110,14 @@ fn resolve_paths(config: &mut Config, base: &Path) {
     let mut paths = vec![&mut config.state];
     paths.extend(config.bus.amqp.iter_mut().filter_map(|amqp| amqp.url_file.as_mut()));
     paths.extend(config.workers.viaduct.as_mut());
-    for site in config.providers.iter_mut().filter_map(|provider| provider.site.as_mut()) {
-        if let Some(ssh) = &mut site.ssh {
+    for provider in &mut config.providers {
+        if let Some(ssh) = provider.site.as_mut().and_then(|site| site.ssh.as_mut()) {
             paths.push(&mut ssh.key);
             paths.push(&mut ssh.known_hosts);
+        }
+        if let Some(cloud) = &mut provider.openstack {
+            paths.push(&mut cloud.helper.key);
+            paths.extend(cloud.clouds_file.as_mut());
         }
     }
     for path in paths {

@@ -119,6 +119,7 @@ impl Daemon {
             accel: Accel::Tcg,
             region: None,
             labels: Default::default(),
+            openstack: None,
         }
     }
 
