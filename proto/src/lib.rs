@@ -13,6 +13,7 @@ pub mod report;
 pub mod request;
 pub mod schema;
 pub mod status;
+pub mod surroundings;
 pub mod task;
 pub mod topology;
 

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::ids::{ComponentName, DiskName, InstanceName, ProviderId};
+use crate::surroundings::{Settings, Surroundings};
 
 /// The service as it stands at the source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -14,6 +15,9 @@ pub struct Topology {
     pub provider: ProviderId,
     pub instances: Vec<Placed>,
     pub stays: Vec<Link>,
+    /// Empty at a provider without such things.
+    #[serde(default, skip_serializing_if = "Surroundings::is_empty")]
+    pub surroundings: Surroundings,
     pub concerns: Vec<Concern>,
 }
 
@@ -49,6 +53,9 @@ pub struct Instance {
     pub disks: Vec<Disk>,
     pub nics: Vec<Nic>,
     pub addresses: Vec<IpAddr>,
+    /// Where its provider is a cloud.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<Box<Settings>>,
     pub concerns: Vec<Concern>,
 }
 
@@ -111,6 +118,9 @@ pub struct Nic {
     /// Those that its network gave it, where the provider knows them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub addresses: Vec<IpAddr>,
+    /// Floating IPs: addresses outside that lead to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub floating: Vec<IpAddr>,
 }
 
 /// What may hinder a move, with the remedy. A critical one stops the relocation before it touches anything.

@@ -124,7 +124,13 @@ pub(crate) async fn instance_order(provider: &dyn Provider, relocation: Relocati
         memory_bytes: MEMORY_BYTES,
         firmware: Firmware::Bios,
         disks,
-        nics: vec![Nic { mac, model: "other".into(), network: "elsewhere".into(), addresses: Vec::new() }],
+        nics: vec![Nic {
+            mac,
+            model: "other".into(),
+            network: "elsewhere".into(),
+            addresses: Vec::new(),
+            floating: Vec::new(),
+        }],
         autostart: true,
         note: "from <elsewhere> & \"back\"".into(),
     }

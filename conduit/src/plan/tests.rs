@@ -35,6 +35,7 @@ fn topology(components: &[(&str, &[&str])]) -> Topology {
         instances: instances.collect(),
         stays: Vec::new(),
         concerns: Vec::new(),
+        surroundings: Default::default(),
     }
 }
 
@@ -60,6 +61,7 @@ fn instance(name: &str, disks: &[&str]) -> Instance {
         nics: Vec::new(),
         addresses: Vec::new(),
         concerns: Vec::new(),
+        settings: None,
     }
 }
 

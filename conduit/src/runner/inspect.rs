@@ -24,6 +24,7 @@ pub async fn inspect(
         instances: Vec::new(),
         stays: Vec::new(),
         concerns: Vec::new(),
+        surroundings: Default::default(),
     };
     for component in &request.service.components {
         if let Some(wanted) = &component.instance {

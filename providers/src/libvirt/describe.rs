@@ -178,6 +178,7 @@ fn nic(interface: Node<'_, '_>) -> Option<Nic> {
         model: attribute("model", "type").unwrap_or_else(|| "rtl8139".to_owned()),
         network: network.or_else(|| interface.attribute("type").map(str::to_owned))?,
         addresses: Vec::new(),
+        floating: Vec::new(),
     })
 }
 

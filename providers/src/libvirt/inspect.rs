@@ -77,6 +77,7 @@ impl LibvirtProvider {
             nics: described.nics,
             addresses,
             concerns: found,
+            settings: None,
         })
     }
 

@@ -129,6 +129,7 @@ impl MemoryProvider {
             model: self.hardware.nic.clone(),
             network: "default".into(),
             addresses: Vec::new(),
+            floating: Vec::new(),
         };
         let held = Held {
             made_for: None,

@@ -332,6 +332,7 @@ fn describe(name: &InstanceName, held: &Held, cloud: &Cloud, hardware: &Hardware
         nics: held.nics.clone(),
         addresses: addresses(held),
         concerns: held.concerns.clone(),
+        settings: None,
     }
 }
 

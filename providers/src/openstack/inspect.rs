@@ -74,6 +74,7 @@ impl OpenstackProvider {
             model: parts.asked.nic.clone(),
             network: networks.get(&port.network_id).unwrap_or(&port.network_id).clone(),
             addresses: port.fixed_ips.iter().filter_map(|fixed| fixed.ip_address.parse().ok()).collect(),
+            floating: Vec::new(),
         };
         Ok(Instance {
             name: instance.clone(),
@@ -87,6 +88,7 @@ impl OpenstackProvider {
             nics: parts.ports.iter().map(nic).collect(),
             addresses,
             concerns: concerns::of(instance.as_str(), &parts),
+            settings: None,
         })
     }
 

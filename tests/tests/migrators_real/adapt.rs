@@ -18,7 +18,13 @@ pub fn adapt(disks: Vec<GuestDisk>, hardware: Hardware) -> Work {
 }
 
 pub fn nic() -> Nic {
-    Nic { mac: MAC.into(), model: "e1000".into(), network: "default".into(), addresses: Vec::new() }
+    Nic {
+        mac: MAC.into(),
+        model: "e1000".into(),
+        network: "default".into(),
+        addresses: Vec::new(),
+        floating: Vec::new(),
+    }
 }
 
 pub async fn changes(stage: &Stage, epoch: u64, work: Work) -> Vec<String> {

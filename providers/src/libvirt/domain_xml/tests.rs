@@ -36,6 +36,7 @@ fn order(name: &str, note: &str) -> InstanceOrder {
             model: "rtl8139".into(),
             network: "old".into(),
             addresses: vec![],
+            floating: Vec::new(),
         }],
         autostart: true,
         note: note.into(),
@@ -70,7 +71,8 @@ fn every_shape_is_read_back_as_it_was_ordered() {
                 mac: "52:54:00:01:02:03".into(),
                 model: nic.into(),
                 network: "lan".into(),
-                addresses: vec![]
+                addresses: vec![],
+                floating: Vec::new(),
             }]
         );
         let made = tag::Mark { relocation: order.relocation, autostart: order.autostart };
