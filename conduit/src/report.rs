@@ -140,14 +140,14 @@ pub(crate) fn unclean_stop(relocation: &Relocation, component: &ComponentName) -
             format!("its guest did not shut down within {secs} s and was forced off, or had crashed")
         }
         Done::Frozen { stopped: Stopped::Unknown, .. } => {
-            "its guest was off before it was asked to shut down, and nobody knows how that came".to_owned()
+            "nobody can tell whether its guest shut down by itself: it was off before it was asked to, or its provider does not say".to_owned()
         }
         _ => return None,
     };
     Some(Concern {
         severity: Severity::Warning,
         subject: component.to_string(),
-        message: format!("{how}: what it had not yet written to its disks is lost"),
+        message: format!("{how}: what it had not written to its disks by then is lost"),
         remedy:
             "check its file systems and data; next time give it more `shutdown_secs`, or shut it down before"
                 .to_owned(),

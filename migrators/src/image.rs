@@ -36,7 +36,11 @@ impl Migrator for ImageMigrator {
     async fn perform(&self, task: &Task, context: &Context) -> Result<Output, Error> {
         let provider = self.registry.get(&task.site)?;
         match &task.work {
-            Work::PrepareDisk(order) => prepare::prepare(&*provider, task.key.relocation, order).await,
+            Work::PrepareDisk(order) => {
+                let source = order.source.as_ref().map(|source| self.registry.get(source)).transpose()?;
+                let ready = prepare::Ready { viaduct: &self.viaduct, relocation: task.key.relocation };
+                ready.prepare(&*provider, source.as_deref(), order).await
+            }
             Work::SyncDisk(order) => {
                 let source = self.registry.get(&order.source)?;
                 let (source, target) = futures::future::try_join(

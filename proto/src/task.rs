@@ -50,10 +50,14 @@ pub enum Work {
     RewriteConfig(RewriteConfig),
 }
 
-/// Make an empty disk at the site. Answer: [`Output::Prepared`].
+/// Make an empty disk at the site, and see that bytes can flow to it from the source's site: what fails there must fail
+/// while the source still runs. Answer: [`Output::Prepared`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct PrepareDisk {
     pub disk: DiskId,
+    /// From where bytes will come; its site is made ready too.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<ProviderId>,
     pub size_bytes: u64,
     /// What storage the content may take: the room that must be there.
     pub expected_bytes: u64,

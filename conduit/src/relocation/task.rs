@@ -30,6 +30,7 @@ impl Relocation {
                 let found = self.disk(disk)?;
                 Ok(Work::PrepareDisk(PrepareDisk {
                     disk: disk.clone(),
+                    source: Some(self.request.service.provider.clone()),
                     size_bytes: found.size_bytes,
                     expected_bytes: found.allocated_bytes,
                     staging: self.is_staging(disk)?,

@@ -1,7 +1,7 @@
 //! What takes a step back, by our tag only, and the last look that nothing of ours is left.
 
 use fluidcloud_proto::failure::{Code, Failure};
-use fluidcloud_proto::ids::InstanceName;
+use fluidcloud_proto::ids::{InstanceName, RelocationId};
 use fluidcloud_proto::plan::StepId;
 use fluidcloud_providers::Made;
 
@@ -63,9 +63,12 @@ impl Scene<'_> {
     /// Removes what carries our tag although its own undo is done, and fails naming it when it stays.
     async fn sweep(&self) -> Result<(), Failure> {
         let id = self.relocation.id;
-        if let Err(failure) = call("the tidying of the source", self.source.settle(id)).await {
-            tracing::warn!(relocation = %id, %failure, "scrap of the move may be left at the source");
-        }
+        self.sweep_target(id).await?;
+        // Copies of its disks and the helper that showed them.
+        call("the tidying of the source", self.source.settle(id)).await
+    }
+
+    async fn sweep_target(&self, id: RelocationId) -> Result<(), Failure> {
         let left = self.made().await?;
         if left.is_empty() {
             return Ok(());

@@ -1,23 +1,60 @@
-//! An empty disk at the target. The driver does it and makes it idempotent; nothing is added here.
+//! An empty disk at the target, and both sites ready for its bytes: a helper server that does not come up, or a viaduct that
+//! does not run there, is found out while the source still runs, and costs no downtime. The driver makes it idempotent.
 
 use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::task::{Output, PrepareDisk};
-use fluidcloud_providers::{DiskOrder, Provider};
+use fluidcloud_proto::topology::DiskPlace;
+use fluidcloud_providers::{DiskOrder, Moment, Provider};
 
+use crate::binary::ViaductBinary;
 use crate::error::Error;
+use crate::migrator::open;
 
-pub(super) async fn prepare(
-    provider: &dyn Provider,
-    relocation: RelocationId,
-    order: &PrepareDisk,
-) -> Result<Output, Error> {
-    let order = DiskOrder {
-        relocation,
-        disk: order.disk.clone(),
-        size_bytes: order.size_bytes,
-        expected_bytes: order.expected_bytes,
-        staging: order.staging,
-    };
-    let place = provider.create_disk(&order).await?;
-    Ok(Output::Prepared { place })
+#[derive(Debug)]
+pub(super) struct Ready<'a> {
+    pub viaduct: &'a ViaductBinary,
+    pub relocation: RelocationId,
+}
+
+impl Ready<'_> {
+    pub async fn prepare(
+        &self,
+        target: &dyn Provider,
+        source: Option<&dyn Provider>,
+        order: &PrepareDisk,
+    ) -> Result<Output, Error> {
+        let at_source = async {
+            match source {
+                Some(source) => self.at_hand(source, None, Moment::Running).await,
+                None => Ok(()),
+            }
+        };
+        let at_target = async {
+            let place = target.create_disk(&self.ordered(order)).await?;
+            self.at_hand(target, Some(&place), Moment::Stopped).await?;
+            Ok(place)
+        };
+        let ((), place) = futures::future::try_join(at_source, at_target).await?;
+        Ok(Output::Prepared { place })
+    }
+
+    fn ordered(&self, order: &PrepareDisk) -> DiskOrder {
+        DiskOrder {
+            relocation: self.relocation,
+            disk: order.disk.clone(),
+            size_bytes: order.size_bytes,
+            expected_bytes: order.expected_bytes,
+            staging: order.staging,
+        }
+    }
+
+    async fn at_hand(
+        &self,
+        provider: &dyn Provider,
+        place: Option<&DiskPlace>,
+        moment: Moment,
+    ) -> Result<(), Error> {
+        let site = open(provider, self.relocation, place, moment).await?;
+        self.viaduct.push(&*site).await.map(drop)
+    }
 }

@@ -141,6 +141,7 @@ async fn preparing_keeps_the_contract() {
         let size_bytes = SIZE as u64;
         Work::PrepareDisk(PrepareDisk {
             disk: disk("sda"),
+            source: None,
             size_bytes,
             expected_bytes: size_bytes,
             staging: false,

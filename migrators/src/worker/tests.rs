@@ -78,7 +78,13 @@ fn task(number: u128, epoch: u64) -> Task {
     let disk = DiskId { component: "app".parse().unwrap(), disk: "vda".parse().unwrap() };
     let relocation = RelocationId(uuid::Uuid::from_u128(number));
     let key = TaskKey { relocation, step: StepId::Prepare(disk.clone()), epoch: Epoch(epoch) };
-    let work = Work::PrepareDisk(PrepareDisk { disk, size_bytes: 1, expected_bytes: 1, staging: false });
+    let work = Work::PrepareDisk(PrepareDisk {
+        disk,
+        source: None,
+        size_bytes: 1,
+        expected_bytes: 1,
+        staging: false,
+    });
     Task { key, kind: MigratorKind::Image, site: site(), lease_secs: LEASE_SECS, work }
 }
 

@@ -236,6 +236,8 @@ impl OpenstackProvider {
             }
             servers.retain(|server| server.status != "ERROR");
             match servers.first() {
+                // Refused because another caller has the root already, whose server is not listed yet.
+                None if made.is_err() && self.is_taken(defined).await? => Ok(None),
                 None => Ok(Some(false)),
                 Some(server) if server.status == "BUILD" => Ok(None),
                 Some(_) => Ok(Some(true)),
@@ -252,6 +254,12 @@ impl OpenstackProvider {
                 cause: failed.unwrap_or_else(|| "its server was removed".into()).into(),
             }),
         }
+    }
+
+    async fn is_taken(&self, defined: &Definition) -> Result<bool, Error> {
+        let Some(root) = defined.volumes.first() else { return Ok(false) };
+        let root = self.api.volume(&root.id).await?;
+        Ok(root.is_some_and(|root| matches!(root.status.as_str(), "reserved" | "attaching" | "in-use")))
     }
 
     /// Oldest first.

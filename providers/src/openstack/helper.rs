@@ -11,6 +11,7 @@ use fluidcloud_proto::ids::RelocationId;
 use serde_json::{Value, json};
 
 use super::OpenstackProvider;
+use super::networks::Port;
 use super::servers::{BUILD_MAX, Server};
 use super::tag::{self, HOST_KEY, Role};
 use super::wait::until;
@@ -167,16 +168,34 @@ impl OpenstackProvider {
             return fixed.ok_or_else(|| self.api.lost("the address of the helper server".into()));
         };
         let description = tag::description(relocation, role());
-        let floating = self.api.floating_ips_of(relocation).await?;
-        if let Some(floating) = floating.into_iter().find(|floating| floating.description == description) {
-            if floating.port_id.as_deref() != Some(port.id.as_str()) {
-                self.api.set_floating_ip(&floating.id, Some(&port.id), &description).await?;
-            }
-            return Ok(floating.floating_ip_address);
+        if let Some(known) = self.known_address(relocation, port, &description).await? {
+            return Ok(known);
         }
         let outside = self.api.network_named(outside).await?;
-        let made = self.api.make_floating_ip(&outside.id, &port.id, &description).await?;
-        Ok(made.floating_ip_address)
+        match self.api.make_floating_ip(&outside.id, &port.id, &description).await {
+            Ok(made) => Ok(made.floating_ip_address),
+            // Another caller was quicker: a port takes one.
+            Err(error @ Error::Refused { status: 409, full: false, .. }) => {
+                self.known_address(relocation, port, &description).await?.ok_or(error)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn known_address(
+        &self,
+        relocation: RelocationId,
+        port: &Port,
+        description: &str,
+    ) -> Result<Option<String>, Error> {
+        let floating = self.api.floating_ips_of(relocation).await?;
+        let Some(floating) = floating.into_iter().find(|floating| floating.description == description) else {
+            return Ok(None);
+        };
+        if floating.port_id.as_deref() != Some(port.id.as_str()) {
+            self.api.set_floating_ip(&floating.id, Some(&port.id), description).await?;
+        }
+        Ok(Some(floating.floating_ip_address))
     }
 
     /// Kept as metadata once it was read, as a console forgets.

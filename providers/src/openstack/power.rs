@@ -18,6 +18,9 @@ use crate::provider::Stopped;
 /// Nova waits a minute for the guest, or as long as its image says, and then takes its time.
 const STOPPED_MAX: Duration = Duration::from_secs(420);
 const STARTED_MAX: Duration = Duration::from_secs(180);
+const POWERED_DOWN: [&str; 2] = ["reboot: Power down", "reboot: System halted"];
+/// Lines at the end of a console among which the word is.
+const LAST_WORDS: usize = 8;
 /// A task that somebody else began.
 const BUSY: Duration = Duration::from_secs(2);
 
@@ -162,8 +165,21 @@ impl OpenstackProvider {
             },
         )
         .await?;
-        // Nova tells neither whether the guest went by itself nor how long it waited.
-        Ok(Stopped::Unknown)
+        self.went_off(&server.id).await
+    }
+
+    /// Nova tells neither whether the guest went by itself nor how long it waited; the console of a Linux does. One that
+    /// shows nothing of it says nothing: the guest may have another console, or a kernel that is quieter.
+    async fn went_off(&self, server: &str) -> Result<Stopped, Error> {
+        match self.api.console(server).await {
+            Ok(console) if ends_powered_down(&console) => Ok(Stopped::Clean),
+            Ok(_) => Ok(Stopped::Unknown),
+            Err(error) if !error.retryable() => {
+                tracing::debug!(provider = %self.id, server, %error, "its console is not told");
+                Ok(Stopped::Unknown)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// An action that is refused because another is under way is asked for again at the next look.
@@ -284,4 +300,23 @@ pub(super) fn power_of(server: &Server) -> Power {
 
 pub(super) fn is_helper(server: &Server) -> bool {
     server.metadata.get(tag::ROLE).is_some_and(|role| role == Role::Helper.name())
+}
+/// The last word of a kernel that shut down, after that of any boot.
+fn ends_powered_down(console: &str) -> bool {
+    let tail: Vec<&str> = console.lines().rev().take(LAST_WORDS).collect();
+    tail.iter().any(|line| POWERED_DOWN.iter().any(|word| line.contains(word)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_shut_down_says_so_at_the_end() {
+        let end = "[  OK  ] Reached target poweroff.target\r\n[ 95.1] reboot: Power down\r\n";
+        assert!(ends_powered_down(end));
+        assert!(!ends_powered_down("login: "), "forced off");
+        let later = format!("{end}{}", "[ 0.1] booting again\n".repeat(LAST_WORDS));
+        assert!(!ends_powered_down(&later), "that was an earlier time");
+    }
 }
