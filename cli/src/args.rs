@@ -6,6 +6,9 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 use fluidcloud_proto::ids::{InstanceName, ProviderId, RelocationId, WorkerId};
 use fluidcloud_proto::plan::MigratorKind;
+use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{Date, OffsetDateTime};
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 1 failed or rolled back, 2 wrong usage, configuration or request, \
 3 stuck (a person must act), 4 canceled, 5 nobody answers in time.";
@@ -39,6 +42,15 @@ pub enum Output {
     Json,
 }
 
+/// For what is a table, which spreadsheets want too.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TableOutput {
+    #[default]
+    Text,
+    Json,
+    Csv,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run everything in this process: conduit, broker and workers, over memory or `bus.amqp`.
@@ -60,6 +72,8 @@ pub enum Command {
     Relocate(RelocateArgs),
     /// Show relocations, workers, providers and queues, or one relocation.
     Status(StatusArgs),
+    /// Show what instances have used, by their provider's own accounting.
+    Usage(UsageArgs),
     /// Undo a relocation and start the source again.
     Cancel(CancelArgs),
     /// Try a stuck relocation again, after its cause was removed.
@@ -150,6 +164,23 @@ pub struct StatusArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub struct UsageArgs {
+    /// A provider, or a relocation, for the instances that it moved.
+    #[arg(value_name = "PROVIDER|RELOCATION")]
+    pub what: String,
+    /// One instance of the provider; all when left out.
+    pub instance: Option<InstanceName>,
+    /// From this moment, such as `2026-11-01` or `2026-11-01T08:00:00Z`; since each was made when left out.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub from: Option<OffsetDateTime>,
+    /// To this moment; now when left out.
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub to: Option<OffsetDateTime>,
+    #[arg(long, default_value = "text")]
+    pub output: TableOutput,
+}
+
+#[derive(Debug, clap::Args)]
 pub struct CancelArgs {
     pub id: RelocationId,
     /// Wait until everything is undone and the source runs again.
@@ -187,6 +218,15 @@ fn duration(given: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(number.saturating_mul(secs)))
 }
 
+fn moment(given: &str) -> Result<OffsetDateTime, String> {
+    if let Ok(day) = Date::parse(given, format_description!("[year]-[month]-[day]")) {
+        return Ok(day.midnight().assume_utc());
+    }
+    OffsetDateTime::parse(given, &Rfc3339).map_err(|_| {
+        "use a day such as 2026-11-01, or a time with its zone such as 2026-11-01T08:00:00Z".to_owned()
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -204,5 +244,12 @@ mod tests {
         assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
         assert!(duration("2 weeks").is_err());
         assert!(duration("h").is_err());
+    }
+
+    #[test]
+    fn moments_are_days_or_have_a_zone() {
+        assert_eq!(moment("2026-11-01"), moment("2026-11-01T01:00:00+01:00"));
+        assert!(moment("2026-11-01T08:00:00").is_err());
+        assert!(moment("yesterday").is_err());
     }
 }

@@ -15,6 +15,7 @@ mod roles;
 mod schema;
 mod status;
 mod up;
+mod usage;
 
 use crate::args::{Args, Command};
 use crate::config;
@@ -39,6 +40,7 @@ pub async fn run(args: Args) -> Result<(), Fault> {
         Command::Plan(told) => Box::pin(plan::run(&config()?, told)).await,
         Command::Relocate(told) => Box::pin(relocate::run(&client()?, told)).await,
         Command::Status(told) => Box::pin(status::run(&client()?, told)).await,
+        Command::Usage(told) => Box::pin(usage::run(&config()?, told)).await,
         Command::Cancel(told) => Box::pin(cancel::run(&client()?, told)).await,
         Command::Retry(told) => retry::run(&client()?, &told).await,
         Command::Events(told) => events::run(&client()?, &told).await,

@@ -6,6 +6,7 @@ mod args;
 mod bus;
 mod commands;
 mod config;
+mod csv;
 mod fault;
 mod follow;
 mod logging;

@@ -23,6 +23,7 @@ fn help_names_every_command_and_the_exit_codes() {
         "plan",
         "relocate",
         "status",
+        "usage",
         "cancel",
         "retry",
         "events",
@@ -163,6 +164,41 @@ fn providers_are_shown_as_a_table_and_as_json() {
     assert_eq!(shown[0]["id"], "cloud-a");
     assert_eq!(shown[0]["reachable"], true);
     assert_eq!(shown[0]["hardware"]["disk_bus"], "ide");
+}
+
+#[test]
+fn usage_is_told_as_a_table_as_json_and_as_csv() {
+    let lone = Lone::new(harness::PROVIDERS);
+    let told = lone.run(&["usage", "cloud-a", "--from", "2026-01-01", "--to", "2026-02-01"]);
+    assert_eq!(exit(&told), 0, "{}", stderr(&told));
+    let text = stdout(&told);
+    assert!(
+        text.starts_with("cloud-a: from 2026-01-01T00:00:00Z, to 2026-02-01T00:00:00Z\n\nINSTANCE"),
+        "{text}"
+    );
+    assert!(text.contains("\ntotal"), "{text}");
+    let told = lone.run(&["usage", "cloud-a", "--output", "json"]);
+    let usage: Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(
+        (&usage["provider"], &usage["instances"], &usage["total"]["vcpu_hours"]),
+        (&"cloud-a".into(), &Value::Array(Vec::new()), &0.0.into())
+    );
+    let told = lone.run(&["usage", "cloud-a", "--output", "csv"]);
+    insta::assert_snapshot!(stdout(&told), @"provider,instance,id,state,started_at,ended_at,uptime_seconds,vcpus,memory_mib,disk_gib,hours,vcpu_hours,memory_gib_hours,disk_gib_hours");
+}
+
+#[test]
+fn usage_of_what_is_not_known_is_refused_with_the_remedy() {
+    let lone = Lone::new(harness::PROVIDERS);
+    let told = lone.run(&["usage", "nowhere"]);
+    assert_eq!(exit(&told), 2);
+    insta::assert_snapshot!(lone.error(&told), @"error: `nowhere` is neither a configured provider nor the id of a relocation; name a provider that `fluidcloud providers` lists, or a relocation that `fluidcloud status` does");
+    let told = lone.run(&["usage", "cloud-a", "ghost"]);
+    assert_eq!(exit(&told), 2);
+    insta::assert_snapshot!(lone.error(&told), @"error: provider `cloud-a` has no instance `ghost`: see `fluidcloud inspect cloud-a`");
+    let told = lone.run(&["usage", "cloud-a", "--from", "2026-02-01", "--to", "2026-01-01"]);
+    assert_eq!(exit(&told), 2);
+    insta::assert_snapshot!(lone.error(&told), @"error: the period ends before it begins; give a --from that is before --to");
 }
 
 #[test]

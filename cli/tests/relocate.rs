@@ -17,7 +17,7 @@ use fluidcloud_proto::report::Report;
 use fluidcloud_proto::status::{Phase, RelocationStatus};
 use fluidcloud_providers::Registry;
 use fluidcloud_providers::memory::{Guest, MemoryProvider};
-use harness::{Lone, REQUEST, exit, stderr, stdout};
+use harness::{Lone, PROVIDERS, REQUEST, exit, stderr, stdout};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -55,7 +55,7 @@ impl World {
         let cloud_a = MemoryProvider::builder("cloud-a").guest(shop).build();
         let cloud_b = MemoryProvider::builder("cloud-b").build();
         let registry = Registry::default().with(Arc::new(cloud_a.clone())).with(Arc::new(cloud_b.clone()));
-        let lone = Lone::new("");
+        let lone = Lone::new(PROVIDERS);
         Self {
             lone,
             bus: MemoryBus::new(),
@@ -173,6 +173,9 @@ async fn the_report_is_readable_too() {
     }
     let report: Report = serde_json::from_str(&world.lone.read("report.json")).unwrap();
     assert_eq!((report.id, report.state), (id, Phase::Succeeded));
+    // The clouds live in this test, and the command simulates its own: it looks for the right instance in vain.
+    let told = world.run(&["usage", &id.to_string()]).await;
+    assert!(stderr(&told).contains("provider `cloud-b` has no instance `shop`"), "{}", stderr(&told));
     parts.end().await;
 }
 

@@ -16,6 +16,7 @@ pub mod status;
 pub mod surroundings;
 pub mod task;
 pub mod topology;
+pub mod usage;
 
 pub use failure::{Code, Failure, Retry};
 pub use ids::*;

@@ -11,6 +11,7 @@ use crate::request::RelocationRequest;
 use crate::status::StatusDocument;
 use crate::task::Task;
 use crate::topology::Topology;
+use crate::usage::Usage;
 
 /// A schema by the name of its file in `proto/schema`, without `.json`.
 #[derive(Clone, Debug)]
@@ -32,6 +33,7 @@ pub fn all() -> Vec<Named> {
         named::<Report>("report"),
         named::<Plan>("plan"),
         named::<Topology>("topology"),
+        named::<Usage>("usage"),
     ]
 }
 
@@ -132,6 +134,7 @@ mod tests {
         wire_is_kept::<Report>("report", &example("report"));
         wire_is_kept::<Plan>("plan", &example("plan"));
         wire_is_kept::<Topology>("topology", &example("topology"));
+        wire_is_kept::<Usage>("usage", &example("usage"));
         variants_are_kept::<Event>("event", "event");
         variants_are_kept::<Notice>("notice", "notice");
         variants_are_kept::<Control>("control", "control");

@@ -13,6 +13,6 @@ pub mod site;
 
 pub use config::{Accel, ProviderConfig, SiteConfig, SshConfig};
 pub use error::Error;
-pub use provider::{DiskOrder, InstanceOrder, Made, Moment, Provider, Reservation, Stopped};
+pub use provider::{DiskOrder, InstanceOrder, Made, Moment, Period, Provider, Reservation, Stopped};
 pub use registry::Registry;
 pub use site::{Command, Line, Running, Site};

@@ -5,6 +5,7 @@ mod build;
 mod cloud;
 mod faults;
 mod provider;
+mod usage;
 mod witness;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -22,6 +22,7 @@ mod power;
 mod room;
 mod servers;
 mod tag;
+mod usage;
 mod volumes;
 mod wait;
 
@@ -35,10 +36,11 @@ use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{DiskFormat, DiskPlace, Instance, Power};
+use fluidcloud_proto::usage::Usage;
 use tokio::sync::Mutex;
 
 use crate::error::Error;
-use crate::provider::{DiskOrder, InstanceOrder, Made, Moment, Provider, Reservation, Stopped};
+use crate::provider::{DiskOrder, InstanceOrder, Made, Moment, Period, Provider, Reservation, Stopped};
 use crate::site::Site;
 use api::Api;
 use api::entry::{self, Places};
@@ -193,6 +195,10 @@ impl Provider for OpenstackProvider {
 
     async fn addresses(&self, instance: &InstanceName) -> Result<Vec<IpAddr>, Error> {
         self.known_addresses(instance).await
+    }
+
+    async fn usage(&self, instances: &[InstanceName], period: Period) -> Result<Usage, Error> {
+        self.used(instances, period).await
     }
 
     async fn made_for(&self, relocation: RelocationId) -> Result<Vec<Made>, Error> {

@@ -9,7 +9,9 @@ use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{DiskPlace, Firmware, Instance, Nic, Power};
+use fluidcloud_proto::usage::Usage;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use crate::error::Error;
 use crate::site::Site;
@@ -129,6 +131,16 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Addresses the provider knows of a running instance; empty when none is known yet.
     async fn addresses(&self, instance: &InstanceName) -> Result<Vec<IpAddr>, Error>;
 
+    /// What instances have used, by the provider's own accounting: of these, or of all that there were in the period
+    /// when none is named. Changes nothing.
+    async fn usage(&self, _instances: &[InstanceName], _period: Period) -> Result<Usage, Error> {
+        Err(Error::Unsupported {
+            provider: self.id().to_string(),
+            what: "tell what its instances have used: it keeps no account".to_owned(),
+            remedy: "ask a provider that does, such as one of driver openstack; this one only its own operator can measure".to_owned(),
+        })
+    }
+
     /// Everything that carries the tag of this relocation, whatever step made it.
     async fn made_for(&self, relocation: RelocationId) -> Result<Vec<Made>, Error>;
 }
@@ -152,6 +164,15 @@ pub enum Stopped {
     Forced,
     /// It was off, and its provider does not know how that came, such as after its host lost power.
     Unknown,
+}
+
+/// A time for which usage is asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Period {
+    /// `None`: since the instances were made; since the oldest one that is there was made, when none is named.
+    pub from: Option<OffsetDateTime>,
+    /// `None`: until now.
+    pub to: Option<OffsetDateTime>,
 }
 
 /// What must be free before anything is made.

@@ -4,6 +4,8 @@
 mod eye;
 #[path = "openstack/real.rs"]
 mod real;
+#[path = "openstack/usage.rs"]
+mod usage;
 
 use fluidcloud_proto::ids::{InstanceName, RelocationId};
 use fluidcloud_proto::topology::{DiskRole, Power, Severity};

@@ -5,7 +5,7 @@ use fluidcloud_proto::topology::{DiskRole, Power};
 
 use super::{DISK_BYTES, Fixture, GRACE, MEMORY_BYTES, disk_bytes, expect_error, instance_order, name, undo};
 use crate::error::Error;
-use crate::provider::{InstanceOrder, Made, Reservation};
+use crate::provider::{InstanceOrder, Made, Period, Reservation};
 
 pub(super) async fn all(fixture: &dyn Fixture) {
     an_instance_made_twice_is_one_and_is_what_was_ordered(fixture).await;
@@ -18,6 +18,7 @@ pub(super) async fn all(fixture: &dyn Fixture) {
     }
     what_is_not_there_is_unknown(fixture).await;
     a_reservation_needs_room_and_free_names(fixture).await;
+    what_was_used_is_told_or_refused_with_the_remedy(fixture).await;
 }
 
 async fn an_instance_made_twice_is_one_and_is_what_was_ordered(fixture: &dyn Fixture) {
@@ -174,4 +175,17 @@ async fn a_reservation_needs_room_and_free_names(fixture: &dyn Fixture) {
     let crowd = Reservation { vcpus: u32::MAX, ..fits };
     expect_error!(provider.reserve(&crowd), Error::Unsupported { .. });
     undo(&*provider, &order).await;
+}
+
+async fn what_was_used_is_told_or_refused_with_the_remedy(fixture: &dyn Fixture) {
+    let provider = fixture.provider();
+    let nobody = [name("ghost")];
+    match provider.usage(&[], Period::default()).await {
+        Err(Error::Unsupported { remedy, .. }) => assert!(!remedy.is_empty()),
+        told => {
+            let usage = told.expect("usage");
+            assert_eq!(usage.provider, *provider.id());
+            expect_error!(provider.usage(&nobody, Period::default()), Error::UnknownInstance { .. });
+        }
+    }
 }

@@ -7,6 +7,7 @@ use fluidcloud_proto::ids::ProviderId;
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{Concern, DiskFormat, DiskPlace, Firmware, Nic, Power};
+use time::OffsetDateTime;
 
 use super::cloud::{Cloud, DiskImage, Held};
 use super::faults::Faults;
@@ -146,6 +147,7 @@ impl MemoryProvider {
             nics: guest.nics.into_iter().map(nic).collect(),
             concerns: guest.concerns,
             note: String::new(),
+            made_at: OffsetDateTime::now_utc(),
         };
         if held.power == Power::Running {
             self.witness.started(&self.id, &name, &held.macs());

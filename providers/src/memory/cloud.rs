@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use fluidcloud_proto::ids::{DiskId, DiskName, InstanceName, RelocationId};
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::topology::{Concern, DiskPlace, Firmware, Nic, Power};
+use time::OffsetDateTime;
 
 use crate::provider::Stopped;
 
@@ -36,6 +37,7 @@ pub(super) struct Held {
     pub nics: Vec<Nic>,
     pub concerns: Vec<Concern>,
     pub note: String,
+    pub made_at: OffsetDateTime,
 }
 
 #[derive(Clone, Debug)]

@@ -28,10 +28,11 @@ pub enum Op {
     Settle,
     Addresses,
     MadeFor,
+    Usage,
 }
 
 impl Op {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Capacity,
         Self::Instances,
         Self::Inspect,
@@ -50,6 +51,7 @@ impl Op {
         Self::Settle,
         Self::Addresses,
         Self::MadeFor,
+        Self::Usage,
     ];
 }
 

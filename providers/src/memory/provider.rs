@@ -10,11 +10,14 @@ use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{Disk, DiskFormat, DiskPlace, DiskRole, Instance, Nic, Power};
+use fluidcloud_proto::usage::Usage;
+use time::OffsetDateTime;
 
 use super::cloud::{Cloud, DiskImage, Held, Kept};
+use super::usage::used;
 use super::{MemoryProvider, Op, lock};
 use crate::error::Error;
-use crate::provider::{DiskOrder, InstanceOrder, Made, Provider, Reservation, Stopped};
+use crate::provider::{DiskOrder, InstanceOrder, Made, Period, Provider, Reservation, Stopped};
 use crate::site::Site;
 
 impl MemoryProvider {
@@ -261,6 +264,7 @@ impl Provider for MemoryProvider {
                 nics: order.nics.iter().map(nic).collect(),
                 concerns: Vec::new(),
                 note: order.note.clone(),
+                made_at: OffsetDateTime::now_utc(),
             };
             cloud.instances.insert(order.name.clone(), held);
             Ok(())
@@ -290,6 +294,19 @@ impl Provider for MemoryProvider {
 
     async fn addresses(&self, instance: &InstanceName) -> Result<Vec<IpAddr>, Error> {
         self.call(Op::Addresses, instance, |cloud| Ok(addresses(self.held(cloud, instance)?)))
+    }
+
+    async fn usage(&self, instances: &[InstanceName], period: Period) -> Result<Usage, Error> {
+        self.call(Op::Usage, "", |cloud| {
+            if let Some(unknown) = instances.iter().find(|name| !cloud.instances.contains_key(name)) {
+                return Err(self.unknown(unknown));
+            }
+            let asked = |name: &InstanceName| instances.is_empty() || instances.contains(name);
+            let held = cloud.instances.iter().filter(|(name, _)| asked(name));
+            let to = period.to.unwrap_or_else(OffsetDateTime::now_utc);
+            let rows = held.filter_map(|(name, held)| used(name, held, cloud, period.from, to)).collect();
+            Ok(Usage::new(self.id.clone(), period.from, to, rows))
+        })
     }
 
     async fn made_for(&self, relocation: RelocationId) -> Result<Vec<Made>, Error> {

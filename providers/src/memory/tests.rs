@@ -10,7 +10,7 @@ use fluidcloud_proto::topology::{DiskPlace, Power};
 use super::{Guest, MemoryProvider, Op, Witness};
 use crate::conformance::{self, Content, Fixture, disk_order, instance_order};
 use crate::error::Error;
-use crate::provider::Provider;
+use crate::provider::{Period, Provider};
 
 const MAC: &str = "52:54:00:01:02:03";
 
@@ -126,4 +126,22 @@ async fn a_guest_that_crashes_is_no_longer_running() {
     provider.set_power(&instance("shop"), Power::Other);
     assert_eq!(provider.running_instances(), []);
     assert_eq!(provider.witness().running_with(MAC), []);
+}
+
+#[tokio::test]
+async fn usage_is_size_times_time_within_the_period() {
+    let guest = Guest::new("shop").size(2, 512 << 20).running();
+    let provider = MemoryProvider::builder("cloud").guest(guest).build();
+    let now = time::OffsetDateTime::now_utc();
+    let hour = time::Duration::HOUR;
+    let period = Period { from: Some(now - hour), to: Some(now + hour) };
+    let usage = provider.usage(&[instance("shop")], period).await.unwrap();
+    let hours = usage.total;
+    assert!(
+        (hours.hours - 1.0).abs() < 0.1 && (hours.vcpu_hours - 2.0 * hours.hours).abs() < 1e-6,
+        "{hours:?}"
+    );
+    assert!((hours.memory_gib_hours - hours.hours / 2.0).abs() < 1e-6, "{hours:?}");
+    let before = Period { from: Some(now - hour - hour), to: Some(now - hour) };
+    assert_eq!(provider.usage(&[], before).await.unwrap().instances, []);
 }

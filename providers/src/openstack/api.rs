@@ -149,14 +149,29 @@ impl Api {
         absent(self.one(call, key).await)
     }
 
+    /// The project that all calls are about.
+    pub(crate) async fn project(&self) -> Result<String, Error> {
+        Ok(self.token().await?.project.clone())
+    }
+
     /// All things of a list, page by page.
     pub(crate) async fn list<T: DeserializeOwned>(&self, call: Call, key: &str) -> Result<Vec<T>, Error> {
+        self.pages(call, key, |answer| answer[key].take()).await
+    }
+
+    /// Same, for a list that lies deeper than below `key`, after which the links to further pages are named.
+    pub(crate) async fn pages<T: DeserializeOwned>(
+        &self,
+        call: Call,
+        key: &str,
+        list: impl Fn(&mut Value) -> Value + Send,
+    ) -> Result<Vec<T>, Error> {
         let first = call.query.clone();
         let mut call = call.query("limit", PAGE);
         let mut all = Vec::new();
         for _ in 0..page::PAGES_MAX {
             let mut answer = self.call(call.clone()).await?;
-            let items: Vec<T> = serde_json::from_value(answer[key].take())
+            let items: Vec<T> = serde_json::from_value(list(&mut answer))
                 .map_err(|cause| self.unreadable(&call.what, cause))?;
             let last = items.is_empty();
             all.extend(items);

@@ -2,6 +2,7 @@
 //! that come at the same time.
 
 mod starts;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -20,6 +20,8 @@ const LEFT_MIN_PART: u32 = 4;
 pub(crate) struct Token {
     pub value: Secret,
     pub catalog: Catalog,
+    /// Whose things it opens; empty when the cloud does not say.
+    pub project: String,
     renew_at: OffsetDateTime,
 }
 
@@ -31,7 +33,7 @@ impl Token {
             .map_err(|_| format!("its token expires at `{}`, which is no time", token.expires_at))?;
         let life = Duration::try_from(expires - now).unwrap_or_default();
         let renew_at = expires - LEFT_MIN.min(life / LEFT_MIN_PART);
-        Ok(Self { value, catalog: token.catalog, renew_at })
+        Ok(Self { value, catalog: token.catalog, project: token.project.id, renew_at })
     }
 
     pub fn is_fresh(&self, now: OffsetDateTime) -> bool {
@@ -49,6 +51,14 @@ struct Told {
     expires_at: String,
     #[serde(default)]
     catalog: Catalog,
+    #[serde(default)]
+    project: Scope,
+}
+
+#[derive(Default, Deserialize)]
+struct Scope {
+    #[serde(default)]
+    id: String,
 }
 
 /// Where tokens are asked for.
