@@ -137,7 +137,7 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
         Err(Error::Unsupported {
             provider: self.id().to_string(),
             what: "tell what its instances have used: it keeps no account".to_owned(),
-            remedy: "ask a provider that does, such as one of driver openstack; this one only its own operator can measure".to_owned(),
+            remedy: "ask one of driver `openstack`, or measure at its hosts".to_owned(),
         })
     }
 
