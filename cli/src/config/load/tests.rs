@@ -85,7 +85,7 @@ fn an_unknown_key_is_refused_by_its_name() {
 #[test]
 fn a_wrong_value_is_refused_with_its_place() {
     insta::assert_snapshot!(refusal("http: {listen: here}"), @"configuration DIR/fluidcloud.yaml: `http.listen`: invalid socket address syntax; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
-    insta::assert_snapshot!(refusal(&format!("providers:{}", PROVIDER.replace("libvirt", "vsphere"))), @"configuration DIR/fluidcloud.yaml: `providers[0].driver`: unknown variant `vsphere`, expected `libvirt` or `memory`; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
+    insta::assert_snapshot!(refusal(&format!("providers:{}", PROVIDER.replace("libvirt", "vsphere"))), @"configuration DIR/fluidcloud.yaml: `providers[0].driver`: unknown variant `vsphere`, expected one of `libvirt`, `memory`, `openstack`; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
     insta::assert_snapshot!(refusal(&format!("providers:{}", PROVIDER.replace("id: cloud-a", "id: /x"))), @"configuration DIR/fluidcloud.yaml: `providers[0].id`: provider `/x` is not a valid name: use 1 to 63 of a-z A-Z 0-9 . _ - and start with a letter or digit; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
     insta::assert_snapshot!(refusal("providers:\n  - driver: memory"), @r#"configuration DIR/fluidcloud.yaml: missing configuration field "providers[0].id"; mend it there, or in the variable FLUIDCLOUD__… that stands over it"#);
 }
