@@ -1,6 +1,7 @@
 //! Work inside guests without running them: the disks are opened in libguestfs' appliance at their own site, and
 //! changes become real only when all of them are made ([`work::Work`]). Knows file systems, not what is to be done.
 
+pub mod desk;
 pub mod fish;
 pub mod fstab;
 pub mod session;
@@ -11,6 +12,7 @@ pub mod work;
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::Epoch;
 
+pub use desk::{Desk, Purpose};
 pub use fish::Fish;
 pub use session::{Drive, Session};
 pub use space::Space;
@@ -41,6 +43,12 @@ pub enum Error {
     Fenced { disk: String, held: String, ours: Epoch },
     #[error("disk {disk} is held at {host} by a process that does not end")]
     Held { disk: String, host: String },
+    #[error("the disks at {host} cannot be worked on from here: {why}")]
+    NoDesk { host: String, why: String },
+    #[error(
+        "work inside the guest on disk {disk} was begun on another host ({holder}), and has to end there"
+    )]
+    OtherDesk { disk: String, holder: String },
     #[error("the record of earlier work on disk {disk} cannot be read")]
     Record {
         disk: String,
@@ -63,6 +71,7 @@ impl Error {
             Self::Site(error) => error.retryable(),
             // A killed appliance may live the next time; what it says by itself is the same each time.
             Self::Died { .. } | Self::TimedOut { .. } | Self::Held { .. } | Self::NoAppliance { .. } => true,
+            Self::NoDesk { .. } | Self::OtherDesk { .. } => true,
             Self::Unsettled { .. } => true,
             Self::Fish { .. }
             | Self::TooLarge { .. }
@@ -100,6 +109,11 @@ impl Error {
             Self::Held { .. } => {
                 (Code::TimedOut, "end that process by hand (`fuser` names it); it is tried again")
             }
+            Self::NoDesk { .. } => (
+                Code::Unreachable,
+                "see that ssh, nbdfuse (libnbd-bin) and fuse3 are installed on the worker's host; it is tried again",
+            ),
+            Self::OtherDesk { .. } => (Code::Unreachable, "let a worker run on that host; it is tried again"),
             Self::Record { .. } => {
                 (Code::Internal, "remove the `.work-*` files beside the disk and try again")
             }

@@ -13,6 +13,7 @@ use fluidcloud_providers::{Moment, Registry};
 
 use crate::binary::ViaductBinary;
 use crate::error::Error;
+use crate::guest::{Desk, Purpose};
 use crate::migrator::{Context, Migrator, name_of, open};
 
 #[derive(Clone, Debug)]
@@ -55,7 +56,10 @@ impl Migrator for ImageMigrator {
             Work::AdaptGuest(order) => {
                 let places = order.disks.iter().map(|disk| &disk.place);
                 let site = open(&*provider, task.key.relocation, places, Moment::Stopped).await?;
-                adapt::adapt(&site, order, task.key.epoch).await
+                let places: Vec<_> = order.disks.iter().map(|disk| &disk.place).collect();
+                let purpose = Purpose::Change(task.key.epoch);
+                let desk = Desk::open(&*provider, site, &places, purpose, &self.viaduct).await?;
+                adapt::adapt(&desk.site, order, task.key.epoch).await
             }
             other => Err(Error::WrongWork { kind: self.kind(), work: name_of(other) }),
         }
@@ -63,12 +67,16 @@ impl Migrator for ImageMigrator {
 
     async fn halt(&self, task: &Task) -> Result<(), Error> {
         // Where nothing stands, nothing runs.
-        let Some(site) = self.registry.get(&task.site)?.opened(task.key.relocation).await? else {
+        let provider = self.registry.get(&task.site)?;
+        let Some(site) = provider.opened(task.key.relocation).await? else {
             return Ok(());
         };
         match &task.work {
             Work::SyncDisk(order) => sync::halt(&*site, order).await,
-            Work::AdaptGuest(order) => Ok(adapt::work(&site, order, task.key.epoch)?.halt().await?),
+            Work::AdaptGuest(order) => {
+                let site = Desk::records(&*provider, site);
+                Ok(adapt::work(&site, order, task.key.epoch)?.halt().await?)
+            }
             _ => Ok(()),
         }
     }

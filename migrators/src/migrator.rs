@@ -71,8 +71,8 @@ impl Migrators {
     pub fn new(registry: Arc<Registry>, viaduct: ViaductBinary) -> Self {
         Self(vec![
             Arc::new(ImageMigrator::new(registry.clone(), viaduct.clone())),
-            Arc::new(VolumeMigrator::new(registry.clone(), viaduct)),
-            Arc::new(RewriteMigrator::new(registry)),
+            Arc::new(VolumeMigrator::new(registry.clone(), viaduct.clone())),
+            Arc::new(RewriteMigrator::new(registry, viaduct)),
         ])
     }
 

@@ -15,7 +15,8 @@ use fluidcloud_proto::request::RewriteRule;
 use fluidcloud_proto::task::{FileDiff, GuestDisk, Output, Rehearsed, RewriteConfig, Task, Work};
 use fluidcloud_providers::{Moment, Registry, Site};
 
-use crate::guest::{self, Drive, Guest, Session};
+use crate::binary::ViaductBinary;
+use crate::guest::{self, Desk, Drive, Guest, Purpose, Session};
 use crate::migrator::{Context, Migrator, name_of, open};
 use crate::rehearse::{is_nothing, rehearse};
 use rules::Rewritten;
@@ -63,21 +64,23 @@ impl Error {
 #[derive(Clone, Debug)]
 pub struct RewriteMigrator {
     registry: Arc<Registry>,
+    viaduct: ViaductBinary,
 }
 
 impl RewriteMigrator {
-    pub fn new(registry: Arc<Registry>) -> Self {
-        Self { registry }
+    pub fn new(registry: Arc<Registry>, viaduct: ViaductBinary) -> Self {
+        Self { registry, viaduct }
     }
 
-    async fn open(
-        &self,
-        task: &Task,
-        disks: &[GuestDisk],
-        moment: Moment,
-    ) -> Result<Arc<dyn Site>, crate::Error> {
+    async fn open(&self, task: &Task, disks: &[GuestDisk], purpose: Purpose) -> Result<Desk, crate::Error> {
         let provider = self.registry.get(&task.site)?;
-        open(&*provider, task.key.relocation, disks.iter().map(|disk| &disk.place), moment).await
+        let moment = match purpose {
+            Purpose::Look => Moment::Running,
+            Purpose::Change(_) => Moment::Stopped,
+        };
+        let places: Vec<_> = disks.iter().map(|disk| &disk.place).collect();
+        let site = open(&*provider, task.key.relocation, places.iter().copied(), moment).await?;
+        Desk::open(&*provider, site, &places, purpose, &self.viaduct).await
     }
 }
 
@@ -94,16 +97,16 @@ impl Migrator for RewriteMigrator {
                 if is_nothing(order) {
                     return Ok(Output::Rehearsed(Rehearsed::default()));
                 }
-                let site = self.open(task, &order.disks, Moment::Running).await?;
-                Ok(Output::Rehearsed(rehearse(&site, order).await?))
+                let desk = self.open(task, &order.disks, Purpose::Look).await?;
+                Ok(Output::Rehearsed(rehearse(&desk.site, order).await?))
             }
             Work::RewriteConfig(order) => {
                 rules::compile(&order.rules)?;
                 if order.rules.is_empty() {
                     return Ok(Output::Rewritten { files: Vec::new() });
                 }
-                let site = self.open(task, &order.disks, Moment::Stopped).await?;
-                let files = rewrite(&site, order, task.key.epoch).await?;
+                let desk = self.open(task, &order.disks, Purpose::Change(task.key.epoch)).await?;
+                let files = rewrite(&desk.site, order, task.key.epoch).await?;
                 Ok(Output::Rewritten { files })
             }
             other => Err(crate::Error::WrongWork { kind: self.kind(), work: name_of(other) }),
@@ -113,8 +116,11 @@ impl Migrator for RewriteMigrator {
     async fn halt(&self, task: &Task) -> Result<(), crate::Error> {
         match &task.work {
             Work::RewriteConfig(order) => {
-                match self.registry.get(&task.site)?.opened(task.key.relocation).await? {
-                    Some(site) => Ok(work(&site, order, task.key.epoch)?.halt().await?),
+                let provider = self.registry.get(&task.site)?;
+                match provider.opened(task.key.relocation).await? {
+                    Some(site) => {
+                        Ok(work(&Desk::records(&*provider, site), order, task.key.epoch)?.halt().await?)
+                    }
                     None => Ok(()),
                 }
             }

@@ -12,6 +12,7 @@ use fluidcloud_providers::{Moment, Registry};
 
 use crate::binary::ViaductBinary;
 use crate::error::Error;
+use crate::guest::{Desk, Purpose};
 use crate::migrator::{Context, Migrator, name_of, open};
 
 #[derive(Clone, Debug)]
@@ -38,7 +39,9 @@ impl Migrator for VolumeMigrator {
                 let provider = self.registry.get(&task.site)?;
                 let places = [&order.root.place, &order.volume.place];
                 let site = open(&*provider, task.key.relocation, places, Moment::Stopped).await?;
-                let folded = fold::fold(&site, &self.viaduct, order, task.key.epoch).await?;
+                let purpose = Purpose::Change(task.key.epoch);
+                let desk = Desk::open(&*provider, site, &places, purpose, &self.viaduct).await?;
+                let folded = fold::fold(&desk.site, &self.viaduct, order, task.key.epoch).await?;
                 Ok(Output::Folded(folded))
             }
             other => Err(Error::WrongWork { kind: self.kind(), work: name_of(other) }),
@@ -46,9 +49,11 @@ impl Migrator for VolumeMigrator {
     }
 
     async fn halt(&self, task: &Task) -> Result<(), Error> {
-        let Some(site) = self.registry.get(&task.site)?.opened(task.key.relocation).await? else {
+        let provider = self.registry.get(&task.site)?;
+        let Some(site) = provider.opened(task.key.relocation).await? else {
             return Ok(());
         };
+        let site = Desk::records(&*provider, site);
         match &task.work {
             Work::FoldVolume(order) => Ok(fold::work(&site, order, task.key.epoch)?.halt().await?),
             _ => Ok(()),

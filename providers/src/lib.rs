@@ -13,6 +13,8 @@ pub mod site;
 
 pub use config::{Accel, ProviderConfig, SiteConfig, SshConfig};
 pub use error::Error;
-pub use provider::{DiskOrder, InstanceOrder, Made, Moment, Period, Provider, Reservation, Stopped};
+pub use provider::{
+    DiskOrder, GuestWork, InstanceOrder, Made, Moment, Period, Provider, Reservation, Stopped,
+};
 pub use registry::Registry;
-pub use site::{Command, Line, Running, Site};
+pub use site::{Command, Line, LocalSite, Login, Running, Site};

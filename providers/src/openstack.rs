@@ -40,7 +40,9 @@ use fluidcloud_proto::usage::Usage;
 use tokio::sync::Mutex;
 
 use crate::error::Error;
-use crate::provider::{DiskOrder, InstanceOrder, Made, Moment, Period, Provider, Reservation, Stopped};
+use crate::provider::{
+    DiskOrder, GuestWork, InstanceOrder, Made, Moment, Period, Provider, Reservation, Stopped,
+};
 use crate::site::Site;
 use api::Api;
 use api::entry::{self, Places};
@@ -105,6 +107,10 @@ impl Provider for OpenstackProvider {
 
     fn has_site(&self) -> bool {
         true
+    }
+
+    fn guest_work(&self) -> GuestWork {
+        if self.config.helper.guest_tools { GuestWork::AtSite } else { GuestWork::AtWorker }
     }
 
     fn disk_unit_bytes(&self) -> u64 {

@@ -46,6 +46,11 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
         self.site().is_some()
     }
 
+    /// Where work inside guests is done.
+    fn guest_work(&self) -> GuestWork {
+        GuestWork::AtSite
+    }
+
     /// Disks have whole multiples of it; what is beyond the ordered size reads as zeros.
     fn disk_unit_bytes(&self) -> u64 {
         1
@@ -143,6 +148,15 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
 
     /// Everything that carries the tag of this relocation, whatever step made it.
     async fn made_for(&self, relocation: RelocationId) -> Result<Vec<Made>, Error>;
+}
+
+/// Where the tools for work inside guests (libguestfs, qemu-img) are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GuestWork {
+    /// Beside the disks.
+    AtSite,
+    /// On the worker's own host, which reaches the disks over ssh; the site has no tools.
+    AtWorker,
 }
 
 /// Of which moment the disks of an instance are to be seen.

@@ -3,6 +3,7 @@
 //! what it runs is told to end at its EOF.
 
 mod local;
+mod login;
 mod output;
 mod script;
 mod shared;
@@ -19,6 +20,7 @@ use crate::config::SiteConfig;
 use crate::error::Error;
 
 pub use local::LocalSite;
+pub use login::Login;
 pub use shared::{INPUT_BYTES_MAX, PUT_BYTES_MAX};
 pub use ssh::{SESSIONS_MAX, SshSite};
 
@@ -69,6 +71,11 @@ pub trait Site: Send + Sync + std::fmt::Debug {
 
     /// Same, from memory.
     async fn put_bytes(&self, bytes: &[u8], remote: &Path, mode: u32) -> Result<(), Error>;
+
+    /// How this process logs in there; `None` on this very host.
+    fn login(&self) -> Option<Login> {
+        None
+    }
 
     /// How a sender at another site logs in here for the ssh transport: user, port, and paths at that other site.
     fn peer_ssh(&self) -> Option<&crate::config::SshConfig>;

@@ -36,6 +36,8 @@ pub enum Command {
     Tree,
     /// Copy one disk in one process: into and out of pipes, other formats, and hosts that have no more than sshd and dd
     Copy(CopyArgs),
+    /// Serve a file or device over stdin and stdout by the NBD protocol, to one client
+    Serve(ServeArgs),
     /// Forget what a receiver knows of its target, so that everything is sent again
     Forget(ForgetArgs),
 }
@@ -226,6 +228,19 @@ pub struct ForgetArgs {
     /// The target whose journal is at the default place
     #[arg(long)]
     pub to: Option<Disk>,
+}
+
+#[derive(Debug, Args)]
+pub struct ServeArgs {
+    pub disk: PathBuf,
+    #[arg(long)]
+    pub read_only: bool,
+    /// A file that is locked meanwhile, so that nobody else serves the disk under it
+    #[arg(long, requires = "epoch", required_unless_present = "read_only")]
+    pub lock: Option<PathBuf>,
+    /// Number of the task: who comes with a higher one ends the holder of the lock, who comes with a lower one is refused
+    #[arg(long, requires = "lock")]
+    pub epoch: Option<u64>,
 }
 
 impl Cli {

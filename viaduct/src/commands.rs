@@ -1,6 +1,8 @@
 //! One function per command: opens what the command line names and calls the library.
 
-use crate::args::{CopyArgs, DigestArgs, ForgetArgs, IdentityArgs, ReceiveArgs, RelayArgs, SendArgs, secs};
+use crate::args::{
+    CopyArgs, DigestArgs, ForgetArgs, IdentityArgs, ReceiveArgs, RelayArgs, SendArgs, ServeArgs, secs,
+};
 
 use crate::report::Report;
 use std::path::{Path, PathBuf};
@@ -9,9 +11,9 @@ use std::time::Duration;
 use viaduct::blocks::Geometry;
 use viaduct::{
     Connector, CopyOptions, Digest, Disk, Error, Event, Finish, HostKey, Identity, Listener, LiveSource,
-    ReceiveOptions, Relay, RelayOptions, SendOptions, Source, Spool, SshConnector, SshDestination, SshLogin,
-    SshOptions, StdioListener, TlsConnector, TlsListener, Token, journal_dir, open_source, open_stdin,
-    root_of,
+    ReceiveOptions, Relay, RelayOptions, SendOptions, ServeOptions, Source, Spool, SshConnector,
+    SshDestination, SshLogin, SshOptions, StdioListener, TlsConnector, TlsListener, Token, journal_dir,
+    open_source, open_stdin, root_of,
 };
 
 /// How long an older far end may take to notice that its connection is gone.
@@ -242,4 +244,10 @@ fn block_bytes(bytes: u64) -> Result<u32, Error> {
 
 fn usage(what: &str, why: &str, remedy: &str) -> Error {
     Error::Usage { what: what.to_owned(), why: why.to_owned(), remedy: remedy.to_owned() }
+}
+
+pub async fn serve(args: ServeArgs) -> Result<(), Error> {
+    let options =
+        ServeOptions { disk: args.disk, read_only: args.read_only, lock: args.lock.zip(args.epoch) };
+    viaduct::serve(&options, tokio::io::stdin(), tokio::io::stdout()).await
 }

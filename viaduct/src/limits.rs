@@ -130,6 +130,8 @@ pub const NBD_PIPELINE: usize = 16;
 pub const NBD_REQUEST: Duration = Duration::from_secs(300);
 /// The longest payload that a correct server sends in one piece of a reply: a read of a block, or a list of extents.
 pub const NBD_CHUNK_MAX: u32 = BLOCK_BYTES_MAX + 64;
+/// Of one request to our NBD server; clients ask for a quarter of it or less.
+pub const NBD_SERVE_BYTES_MAX: u32 = 32 << 20;
 /// Options and errors of an NBD server are short.
 pub const NBD_OPTION_MAX: u32 = 4 << 10;
 

@@ -52,6 +52,7 @@ async fn run(command: Command, report: &Report) -> Result<(), Error> {
         }
         Command::Digest(args) => commands::digest(&args).await,
         Command::Tree => commands::tree(),
+        Command::Serve(args) => commands::serve(args).await,
         Command::Forget(args) => commands::forget(&args),
     }
 }

@@ -34,8 +34,7 @@ pub struct OpenstackConfig {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HelperConfig {
-    /// Any Linux that runs a `#!` script given as user data, with sshd or dropbear. For work inside guests it needs
-    /// libguestfs and qemu-utils too.
+    /// Any Linux that runs a `#!` script given as user data, with sshd or dropbear.
     pub image: String,
     pub flavor: String,
     /// A network from which the other site is reached.
@@ -47,6 +46,10 @@ pub struct HelperConfig {
     pub user: String,
     /// The private half, on this host; the public one is beside it with `.pub`.
     pub key: PathBuf,
+    /// Whether libguestfs and qemu-utils are in it. Otherwise work inside guests is done on the worker's host, which
+    /// then needs them, and nbdfuse.
+    #[serde(default)]
+    pub guest_tools: bool,
     /// A directory of ours in it.
     #[serde(default = "dir")]
     pub dir: PathBuf,

@@ -71,6 +71,7 @@ fn provider(cloud: &FakeCloud) -> OpenstackProvider {
         floating_network: None,
         user: "root".into(),
         key: "/k".into(),
+        guest_tools: false,
         dir: "/site".into(),
     };
     let config = OpenstackConfig {

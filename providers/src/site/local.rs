@@ -37,6 +37,11 @@ impl LocalSite {
         let SiteConfig { address, dir, peer_ssh, .. } = config.clone();
         Self { id, address, dir, peer_ssh }
     }
+
+    /// This host with a directory of its own, not reached by anybody.
+    pub fn at(id: ProviderId, dir: &Path) -> Self {
+        Self { id, address: "127.0.0.1".to_owned(), dir: dir.to_owned(), peer_ssh: None }
+    }
 }
 
 #[async_trait]

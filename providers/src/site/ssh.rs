@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use super::output::Raw;
 use super::shared::{self, Launch, Task};
-use super::{Command, Finished, Running, Site, script};
+use super::{Command, Finished, Login, Running, Site, script};
 use crate::config::{SiteConfig, SshConfig};
 use crate::error::Error;
 
@@ -151,6 +151,14 @@ impl Site for SshSite {
 
     async fn put_bytes(&self, bytes: &[u8], remote: &Path, mode: u32) -> Result<(), Error> {
         shared::put_bytes(self, bytes, remote, mode).await
+    }
+
+    fn login(&self) -> Option<Login> {
+        // A file that cannot be read knows no key, so that nobody is let in by it.
+        let known = || std::fs::read_to_string(&self.login.known_hosts).unwrap_or_default();
+        let SshConfig { host, port, user, key, .. } = (*self.login).clone();
+        let host_keys = self.host_keys.as_ref().map_or_else(known, |lines| lines.to_string());
+        Some(Login { host, port, user, key, host_keys })
     }
 
     fn peer_ssh(&self) -> Option<&SshConfig> {

@@ -65,6 +65,7 @@ impl Real {
             floating_network: Some(variable("FLOATING", "public".into())),
             user: "root".into(),
             key,
+            guest_tools: false,
             dir: PathBuf::from("/var/lib/fluidcloud-site"),
         };
         let config = OpenstackConfig {

@@ -5,26 +5,26 @@ use crate::limits::NBD_OPTION_MAX;
 use crate::transport::Stream;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-const GREETING: u64 = 0x4e42_444d_4147_4943;
-const OPTION_MAGIC: u64 = 0x4948_4156_454f_5054;
-const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
-const FIXED_NEWSTYLE: u16 = 1;
-const NO_ZEROES: u16 = 2;
-const OPT_GO: u32 = 7;
+pub(super) const GREETING: u64 = 0x4e42_444d_4147_4943;
+pub(super) const OPTION_MAGIC: u64 = 0x4948_4156_454f_5054;
+pub(super) const REPLY_MAGIC: u64 = 0x0003_e889_0455_65a9;
+pub(super) const FIXED_NEWSTYLE: u16 = 1;
+pub(super) const NO_ZEROES: u16 = 2;
+pub(super) const OPT_GO: u32 = 7;
 const OPT_STRUCTURED_REPLY: u32 = 8;
 const OPT_SET_META_CONTEXT: u32 = 10;
-const REP_ACK: u32 = 1;
-const REP_INFO: u32 = 3;
+pub(super) const REP_ACK: u32 = 1;
+pub(super) const REP_INFO: u32 = 3;
 const REP_META_CONTEXT: u32 = 4;
-const REP_ERROR: u32 = 1 << 31;
-const INFO_EXPORT: u16 = 0;
+pub(super) const REP_ERROR: u32 = 1 << 31;
+pub(super) const INFO_EXPORT: u16 = 0;
 const ALLOCATION: &str = "base:allocation";
 /// What QEMU calls its bitmaps.
 const BITMAP: &str = "qemu:dirty-bitmap:";
 
-const FLAG_READ_ONLY: u16 = 1 << 1;
-const FLAG_FLUSH: u16 = 1 << 2;
-const FLAG_WRITE_ZEROES: u16 = 1 << 6;
+pub(super) const FLAG_READ_ONLY: u16 = 1 << 1;
+pub(super) const FLAG_FLUSH: u16 = 1 << 2;
+pub(super) const FLAG_WRITE_ZEROES: u16 = 1 << 6;
 
 /// What the server says about the export.
 #[derive(Clone, Copy, Debug, Default)]

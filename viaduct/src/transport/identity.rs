@@ -74,26 +74,25 @@ impl fmt::Debug for Identity {
 
 impl Identity {
     /// Reads the identity in `path`, or makes one there that only its owner can read. Anything else in the file is left alone
-    /// and refused.
+    /// and refused. Of several that make one at once, all get the same.
     pub fn load_or_create(path: &Path) -> Result<Identity> {
-        let file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path);
-        let mut file = match file {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => return Identity::load(path),
-            Err(error) => return Err(Error::io("create", path.display(), error)),
-        };
+        if path.try_exists().map_err(|error| Error::io("examine", path.display(), error))? {
+            return Identity::load(path);
+        }
         let fail = |error: rcgen::Error| Error::Identity { path: path.to_owned(), why: error.to_string() };
         let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).map_err(fail)?;
         let params = rcgen::CertificateParams::new(vec!["viaduct".to_owned()]).map_err(fail)?;
         let certificate = params.self_signed(&key).map_err(fail)?;
-        let written = file
-            .write_all((key.serialize_pem() + &certificate.pem()).as_bytes())
-            .and_then(|()| file.sync_all());
-        if let Err(error) = written {
-            // Half an identity would be refused for ever.
-            let _ = std::fs::remove_file(path);
-            return Err(Error::io("write", path.display(), error));
-        }
+        // It gets its name when it is whole, as half an identity would be refused for ever.
+        let draft = path.with_added_extension(format!("new-{}", std::process::id()));
+        let written = write_private(&draft, (key.serialize_pem() + &certificate.pem()).as_bytes());
+        let named = written.and_then(|()| match std::fs::hard_link(&draft, path) {
+            // Another was quicker: its identity is it.
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
+            named => named,
+        });
+        let _ = std::fs::remove_file(&draft);
+        named.map_err(|error| Error::io("create", path.display(), error))?;
         Identity::load(path)
     }
 
@@ -132,6 +131,14 @@ impl Identity {
         }
         Some(format!("ecdsa-sha2-nistp256 {} viaduct", data_encoding::BASE64.encode(&blob)))
     }
+}
+
+fn write_private(path: &Path, content: &[u8]) -> std::io::Result<()> {
+    // What a process with our number has left, before it was killed.
+    let _ = std::fs::remove_file(path);
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    file.write_all(content)?;
+    file.sync_all()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ mod progress;
 mod relay;
 mod reuse;
 mod seeds;
+mod served;
 mod ssh;
 mod streams;
 mod torn;

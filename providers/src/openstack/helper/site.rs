@@ -7,7 +7,7 @@ use fluidcloud_proto::ids::ProviderId;
 
 use crate::config::SshConfig;
 use crate::error::Error;
-use crate::site::{Command, Finished, Running, Site, SshSite};
+use crate::site::{Command, Finished, Login, Running, Site, SshSite};
 
 #[derive(Clone, Debug)]
 pub(in crate::openstack) struct HelperSite(SshSite);
@@ -54,6 +54,10 @@ impl Site for HelperSite {
 
     async fn put_bytes(&self, bytes: &[u8], remote: &Path, mode: u32) -> Result<(), Error> {
         self.0.put_bytes(bytes, remote, mode).await
+    }
+
+    fn login(&self) -> Option<Login> {
+        self.0.login()
     }
 
     fn peer_ssh(&self) -> Option<&SshConfig> {
