@@ -63,8 +63,8 @@ pub enum Command {
     Migrator(MigratorArgs),
     /// Show the configured providers and what is free there.
     Providers(OutputArgs),
-    /// Show what runs at a provider, one instance of it, or the service of a request file, with the concerns
-    /// about moving it.
+    /// Show what runs at a provider, some instances of it, or the service of a request file: what it is made of, what it
+    /// stands in, and the concerns about moving it.
     Inspect(InspectArgs),
     /// Show what a relocation would do, without doing it: steps, bytes, estimated time.
     Plan(PlanArgs),
@@ -120,7 +120,12 @@ pub struct InspectArgs {
     /// A provider, or a request file.
     #[arg(value_name = "PROVIDER|FILE")]
     pub what: String,
-    pub instance: Option<InstanceName>,
+    /// All of the provider when left out.
+    #[arg(value_name = "INSTANCE")]
+    pub instances: Vec<InstanceName>,
+    /// Print a request that would move them, to be edited and given to `relocate`.
+    #[arg(long, conflicts_with = "output")]
+    pub request: bool,
     #[arg(long, default_value = "text")]
     pub output: Output,
 }

@@ -66,7 +66,7 @@ pub struct Pool {
     pub last: IpAddr,
 }
 
-/// One that instances learn by DHCP.
+/// Of a subnet: one that its instances learn by DHCP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct Route {
     pub to: String,
@@ -81,6 +81,8 @@ pub struct Router {
     pub outside: Option<String>,
     /// CIDRs of the subnets that it joins, of networks that are told too.
     pub subnets: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub routes: Vec<Route>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -3,8 +3,10 @@
 
 mod addresses;
 pub mod api;
+mod around;
 mod concerns;
 mod config;
+mod containers;
 mod copies;
 mod define;
 mod definition;
@@ -13,6 +15,7 @@ mod fixed;
 mod flavors;
 mod helper;
 mod inspect;
+mod keypairs;
 mod lenient;
 mod networks;
 mod open;
@@ -21,6 +24,8 @@ mod place;
 mod power;
 mod room;
 mod servers;
+mod subnets;
+mod surroundings;
 mod tag;
 mod usage;
 mod volumes;
@@ -34,6 +39,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
+use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{DiskFormat, DiskPlace, Instance, Power};
 use fluidcloud_proto::usage::Usage;
@@ -140,6 +146,10 @@ impl Provider for OpenstackProvider {
 
     async fn inspect(&self, instance: &InstanceName) -> Result<Instance, Error> {
         self.describe(instance).await
+    }
+
+    async fn surroundings(&self, instances: &[InstanceName]) -> Result<Surroundings, Error> {
+        self.surroundings_of(instances).await
     }
 
     async fn power(&self, instance: &InstanceName) -> Result<Power, Error> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
+use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{DiskPlace, Firmware, Instance, Nic, Power};
 use fluidcloud_proto::usage::Usage;
@@ -85,6 +86,11 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
 
     /// The instance as it stands, with the concerns about moving it.
     async fn inspect(&self, instance: &InstanceName) -> Result<Instance, Error>;
+
+    /// What these instances stand in, and nothing that none of them uses, but for containers of objects.
+    async fn surroundings(&self, _instances: &[InstanceName]) -> Result<Surroundings, Error> {
+        Ok(Surroundings::default())
+    }
 
     async fn power(&self, instance: &InstanceName) -> Result<Power, Error>;
 

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-use fluidcloud_proto::failure::Failure;
+use fluidcloud_proto::failure::{Code, Failure};
+use fluidcloud_proto::ids::{InstanceName, InvalidName, ProviderId};
 use fluidcloud_proto::request::{Component, RelocationRequest};
+use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::topology::{Concern, Link, Placed, Severity, Topology};
-use fluidcloud_providers::Registry;
+use fluidcloud_providers::{Provider, Registry};
 
 use super::{call, told};
 use crate::web::Web;
@@ -19,13 +21,7 @@ pub async fn inspect(
     request: &RelocationRequest,
 ) -> Result<Topology, Failure> {
     let provider = registry.get(&request.service.provider).map_err(told)?;
-    let mut topology = Topology {
-        provider: request.service.provider.clone(),
-        instances: Vec::new(),
-        stays: Vec::new(),
-        concerns: Vec::new(),
-        surroundings: Default::default(),
-    };
+    let mut topology = empty(request.service.provider.clone());
     for component in &request.service.components {
         if let Some(wanted) = &component.instance {
             let instance = call("the inspection", provider.inspect(&wanted.id)).await?;
@@ -37,7 +33,38 @@ pub async fn inspect(
             topology.stays.push(link);
         }
     }
+    topology.surroundings = surroundings(&*provider, &topology).await?;
     Ok(topology)
+}
+
+/// The same of instances that no request names: each is a component of its own name.
+pub async fn survey(provider: &dyn Provider, instances: &[InstanceName]) -> Result<Topology, Failure> {
+    let mut topology = empty(provider.id().clone());
+    for name in instances {
+        let instance = call("the inspection", provider.inspect(name)).await?;
+        let component = name.as_str().parse().map_err(|error: InvalidName| {
+            Failure::never(Code::Internal, error.to_string(), "report this with the name of the instance")
+        })?;
+        topology.instances.push(Placed { component, needs: Vec::new(), instance });
+    }
+    topology.surroundings = surroundings(provider, &topology).await?;
+    Ok(topology)
+}
+
+async fn surroundings(provider: &dyn Provider, topology: &Topology) -> Result<Surroundings, Failure> {
+    let names: Vec<InstanceName> =
+        topology.instances.iter().map(|placed| placed.instance.name.clone()).collect();
+    call("the look at what the instances stand in", provider.surroundings(&names)).await
+}
+
+fn empty(provider: ProviderId) -> Topology {
+    Topology {
+        provider,
+        instances: Vec::new(),
+        stays: Vec::new(),
+        surroundings: Surroundings::default(),
+        concerns: Vec::new(),
+    }
 }
 
 fn link(component: &Component) -> Option<Link> {

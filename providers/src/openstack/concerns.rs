@@ -3,27 +3,28 @@
 
 use fluidcloud_proto::topology::{Concern, Severity};
 
+use super::around::Around;
 use super::inspect::{Parts, root_bytes};
+use super::networks::{GroupRule, Port};
 use super::servers::Server;
 use super::volumes::Volume;
 use Severity::{Critical, Information, Warning};
 
-pub(super) fn of(name: &str, parts: &Parts) -> Vec<Concern> {
+pub(super) fn of(name: &str, parts: &Parts, around: &Around) -> Vec<Concern> {
     let mut found = Found { name, all: Vec::new() };
     if let Some(server) = &parts.server {
         of_server(server, parts, &mut found);
+        of_guest(server, &mut found);
+        of_company(server, around, &mut found);
     }
     of_flavor(parts, &mut found);
     for (device, volume) in &parts.volumes {
         of_volume(device, volume, &mut found);
     }
     for port in &parts.ports {
-        if !matches!(port.vnic_type.as_str(), "" | "normal") {
-            let message = format!("it is hardware of its host (port of kind `{}`)", port.vnic_type);
-            let remedy = "give the server a port of kind `normal` instead";
-            found.add(Critical, &port.mac_address, message, remedy);
-        }
+        of_port(port, around, &mut found);
     }
+    of_groups(parts, around, &mut found);
     found.all
 }
 
@@ -70,6 +71,89 @@ fn of_server(server: &Server, parts: &Parts, found: &mut Found<'_>) {
     }
 }
 
+/// What its guest reads of its cloud.
+fn of_guest(server: &Server, found: &mut Found<'_>) {
+    if server.has_user_data {
+        let message = "its user data stays: what reads it at each boot finds none at the target";
+        let remedy = "put what is still needed of it into the guest, such as with a `rewrite` rule";
+        found.add(Warning, "", message, remedy);
+    }
+    let message = "cloud-init, if it has it, takes the target for a new machine: it makes host keys, hostname and users anew";
+    let remedy = "to keep them, put `manual_cache_clean: true` into /etc/cloud/cloud.cfg.d/ of the guest, or make \
+         /etc/cloud/cloud-init.disabled";
+    found.add(Information, "", message, remedy);
+}
+
+/// What it shares with others.
+fn of_company(server: &Server, around: &Around, found: &mut Found<'_>) {
+    if let Some(key) = &server.key_name
+        && !around.keypairs.iter().any(|pair| pair.name == *key)
+    {
+        let message = format!("its key pair `{key}` is another user's: its public half cannot be read");
+        let remedy = "nothing for keys that are in the guest already; else import it at the target";
+        found.add(Warning, "", message, remedy);
+    }
+    if let Some(group) = around.server_group_of(&server.id).filter(|group| group.members.len() > 1) {
+        let others = group.members.len() - 1;
+        let (name, policy) = (&group.name, group.policy());
+        let message = format!(
+            "it shares server group `{name}` ({policy}) with {others} more, which the policy no longer holds together with it if they stay"
+        );
+        found.add(Information, "", message, "move them as one service, or accept it");
+    }
+}
+
+fn of_port(port: &Port, around: &Around, found: &mut Found<'_>) {
+    let mac = &port.mac_address;
+    if !matches!(port.vnic_type.as_str(), "" | "normal") {
+        let message = format!("it is hardware of its host (port of kind `{}`)", port.vnic_type);
+        found.add(Critical, mac, message, "give the server a port of kind `normal` instead");
+    }
+    if port.trunk_details.as_ref().is_some_and(|trunk| !trunk.is_null()) {
+        let message = "it is a trunk: the ports that it carries do not move";
+        found.add(Critical, mac, message, "give the server a port for each of these networks instead");
+    }
+    if !port.allowed_address_pairs.is_empty() {
+        let all: Vec<&str> = port.allowed_address_pairs.iter().map(|pair| pair.ip_address.as_str()).collect();
+        let message = format!(
+            "it may use addresses that are not its own ({}); at the target it may not",
+            all.join(", ")
+        );
+        found.add(Warning, mac, message, "allow these address pairs at its new port");
+    }
+    if port.port_security_enabled == Some(false) {
+        let message = "it lets all traffic through (no port security); at the target it gets security groups";
+        found.add(Warning, mac, message, "switch port security off at its new port, if it must be");
+    }
+    if around.network(&port.network_id).is_some_and(|network| network.external) {
+        let message = "it is in a network of the cloud itself: its addresses stay there";
+        found.add(Warning, mac, message, "give the new address, which the report tells, to whoever uses it");
+    }
+    for floating in around.floating_of(port) {
+        let message =
+            format!("its floating IP {} stays: the target has others", floating.floating_ip_address);
+        let remedy = "give the new one, which the report tells, to DNS and to whoever uses it";
+        found.add(Warning, mac, message, remedy);
+    }
+}
+
+fn of_groups(parts: &Parts, around: &Around, found: &mut Found<'_>) {
+    let mut ids: Vec<&String> = parts.ports.iter().flat_map(|port| &port.security_groups).collect();
+    ids.sort();
+    ids.dedup();
+    for group in ids.into_iter().filter_map(|id| around.group(id)) {
+        let lost = |rule: &&GroupRule| rule.remote_address_group_id.is_some();
+        let lost = group.security_group_rules.iter().filter(lost).count();
+        if lost > 0 {
+            let message = format!(
+                "{lost} rules of security group `{}` name address groups and do not move",
+                group.name
+            );
+            found.add(Warning, "", message, "write their addresses into rules of the group");
+        }
+    }
+}
+
 fn of_flavor(parts: &Parts, found: &mut Found<'_>) {
     let flavor = &parts.flavor;
     if flavor.ephemeral > 0 {
@@ -101,6 +185,10 @@ fn of_volume(device: &str, volume: &Volume, found: &mut Found<'_>) {
     if volume.multiattach && volume.attachments.len() > 1 {
         let remedy = "stop and detach it at all other servers first";
         found.add(Critical, &part, "other servers may write to it meanwhile", remedy);
+    } else if volume.multiattach {
+        let message =
+            "it can be attached to several servers; at the target only if its volume type there allows it";
+        found.add(Information, &part, message, "give it such a type there if it is still needed");
     }
     if volume.encrypted {
         let message =

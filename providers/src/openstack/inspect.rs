@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use fluidcloud_proto::ids::{DiskName, InstanceName};
-use fluidcloud_proto::topology::{Disk, DiskRole, Firmware, Instance, Nic, Power};
+use fluidcloud_proto::topology::{Disk, DiskRole, Firmware, Instance, Power};
 use serde_json::Value;
 
 use super::definition::Definition;
@@ -68,14 +68,7 @@ impl OpenstackProvider {
                 (self.parts_of_definition(*defined).await?, Power::Stopped, Vec::new(), metadata)
             }
         };
-        let networks = self.network_names().await?;
-        let nic = |port: &Port| Nic {
-            mac: port.mac_address.to_lowercase(),
-            model: parts.asked.nic.clone(),
-            network: networks.get(&port.network_id).unwrap_or(&port.network_id).clone(),
-            addresses: port.fixed_ips.iter().filter_map(|fixed| fixed.ip_address.parse().ok()).collect(),
-            floating: Vec::new(),
-        };
+        let around = self.around().await?;
         Ok(Instance {
             name: instance.clone(),
             power,
@@ -85,10 +78,10 @@ impl OpenstackProvider {
             vcpus: parts.flavor.vcpus,
             memory_bytes: parts.flavor.ram.saturating_mul(MIB),
             disks: self.disks_of(&parts),
-            nics: parts.ports.iter().map(nic).collect(),
+            nics: parts.ports.iter().map(|port| around.nic(port, &parts.asked.nic)).collect(),
             addresses,
-            concerns: concerns::of(instance.as_str(), &parts),
-            settings: None,
+            settings: Some(Box::new(around.settings(&parts))),
+            concerns: concerns::of(instance.as_str(), &parts, &around),
         })
     }
 
@@ -168,11 +161,6 @@ impl OpenstackProvider {
             }));
         }
         disks
-    }
-
-    async fn network_names(&self) -> Result<BTreeMap<String, String>, Error> {
-        let networks = self.api.networks().await?;
-        Ok(networks.into_iter().map(|network| (network.id, network.name)).collect())
     }
 }
 

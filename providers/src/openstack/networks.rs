@@ -1,4 +1,4 @@
-//! Neutron's ports, floating IPs and security groups: what they look like and what can be asked of them.
+//! Neutron's networks, ports, floating IPs and security groups: what they look like and what can be asked of them.
 
 use fluidcloud_proto::ids::RelocationId;
 use serde::Deserialize;
@@ -23,17 +23,34 @@ pub(super) struct Port {
     pub vnic_type: String,
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub fixed_ips: Vec<FixedIp>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub device_id: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub device_owner: String,
+    /// Ids.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub security_groups: Vec<String>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub allowed_address_pairs: Vec<AddressPair>,
+    /// Nothing where the cloud has no such thing.
+    #[serde(default)]
+    pub port_security_enabled: Option<bool>,
+    /// Of a port that carries others, by VLAN.
+    #[serde(default)]
+    pub trunk_details: Option<Value>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct FixedIp {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub ip_address: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub subnet_id: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Subnet {
-    pub cidr: String,
+pub(super) struct AddressPair {
+    pub ip_address: String,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -55,12 +72,40 @@ pub(super) struct SecurityGroup {
     pub name: String,
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub description: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub security_group_rules: Vec<GroupRule>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
+pub(super) struct GroupRule {
+    pub direction: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub ethertype: String,
+    #[serde(default)]
+    pub protocol: Option<String>,
+    #[serde(default)]
+    pub port_range_min: Option<u32>,
+    #[serde(default)]
+    pub port_range_max: Option<u32>,
+    #[serde(default)]
+    pub remote_ip_prefix: Option<String>,
+    #[serde(default)]
+    pub remote_group_id: Option<String>,
+    #[serde(default)]
+    pub remote_address_group_id: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Network {
     pub id: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub name: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub shared: bool,
+    #[serde(rename = "router:external", default, deserialize_with = "lenient::or_default")]
+    pub external: bool,
+    #[serde(default)]
+    pub mtu: Option<u32>,
 }
 
 impl Api {
@@ -77,12 +122,6 @@ impl Api {
     pub(super) async fn ports_of_server(&self, server: &str) -> Result<Vec<Port>, Error> {
         let call = Call::get(Service::Network, "/ports", format!("list the ports of server {server}"));
         self.list(call.query("device_id", server), "ports").await
-    }
-
-    pub(super) async fn subnets(&self, network: &Network) -> Result<Vec<Subnet>, Error> {
-        let what = format!("list the subnets of network `{}`", network.name);
-        let call = Call::get(Service::Network, "/subnets", what).query("network_id", network.id.clone());
-        self.list(call, "subnets").await
     }
 
     pub(super) async fn make_port(&self, what: &str, port: Value) -> Result<Port, Error> {

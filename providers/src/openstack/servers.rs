@@ -49,6 +49,13 @@ pub(super) struct Server {
     pub fault: Option<Fault>,
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub config_drive: Value,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub key_name: Option<String>,
+    #[serde(rename = "OS-EXT-AZ:availability_zone", default, deserialize_with = "lenient::or_default")]
+    pub zone: Option<String>,
+    /// Whether it has any; what it says is not kept. Most clouds tell it to administrators only.
+    #[serde(rename = "OS-EXT-SRV-ATTR:user_data", default, deserialize_with = "lenient::is_there")]
+    pub has_user_data: bool,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]

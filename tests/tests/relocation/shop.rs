@@ -35,7 +35,8 @@ fn the_shop_moves_with_its_data_and_comes_home_again() {
     let inspected: Value =
         serde_json::from_str(&stack.cli(&["inspect", "cloud-a", "shop", "--output", "json"]).succeeded())
             .expect("JSON");
-    let before = digest_at(inspected["addresses"][0].as_str().expect("an address"));
+    let before =
+        digest_at(inspected["instances"][0]["instance"]["addresses"][0].as_str().expect("an address"));
 
     let report = report_of(stack.cli(&["relocate", &example("shop.yaml"), "--wait", "--output", "json"]));
     assert_eq!(report["state"], "Succeeded", "{report:#}");

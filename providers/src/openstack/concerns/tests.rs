@@ -34,10 +34,29 @@ fn parts(server: Value, volume: Value, port: Value) -> Parts {
     }
 }
 
+fn around() -> Around {
+    let floating = json!({"id": "f", "floating_ip_address": "203.0.113.9", "port_id": "outside"});
+    let group = json!({"id": "g", "name": "web", "security_group_rules": [
+        {"direction": "ingress", "ethertype": "IPv4", "remote_address_group_id": "a"}]});
+    let company =
+        json!({"id": "c", "name": "apart", "policies": ["anti-affinity"], "members": ["other", "t"]});
+    Around {
+        networks: vec![
+            serde_json::from_value(json!({"id": "x", "name": "public", "router:external": true})).unwrap(),
+        ],
+        floating: vec![serde_json::from_value(floating).unwrap()],
+        groups: vec![serde_json::from_value(group).unwrap()],
+        keypairs: vec![serde_json::from_value(json!({"name": "mine"})).unwrap()],
+        server_groups: vec![serde_json::from_value(company).unwrap()],
+    }
+}
+
 fn worst(server: Value, volume: Value, port: Value) -> Vec<(Severity, String)> {
-    let found = of("shop", &parts(server, volume, port));
+    let found = of("shop", &parts(server, volume, port), &around());
     assert!(found.iter().all(|concern| !concern.remedy.is_empty()));
-    let told = found.into_iter().filter(|concern| !concern.message.contains("security groups stay"));
+    let told = found.into_iter().filter(|concern| {
+        !concern.message.contains("security groups stay") && !concern.message.contains("cloud-init")
+    });
     told.map(|concern| (concern.severity, concern.subject)).collect()
 }
 
@@ -67,6 +86,31 @@ fn what_cannot_move_is_critical() {
     let tpm = BTreeMap::from([("hw:tpm_version", "2.0")]);
     let tpm = json!({"flavor": {"vcpus": 1, "ram": 1, "disk": 1, "extra_specs": tpm}});
     assert_eq!(worst(tpm, json!({}), json!({})), critical("shop"));
+}
+
+#[test]
+fn what_is_around_it_and_stays_is_told() {
+    let nic = || vec![(Severity::Warning, "shop/fa:16:3e:00:00:01".to_owned())];
+    let server = |severity| vec![(severity, "shop".to_owned())];
+    for port in [
+        json!({"id": "outside"}),
+        json!({"network_id": "x"}),
+        json!({"allowed_address_pairs": [{"ip_address": "10.0.0.9"}]}),
+        json!({"port_security_enabled": false}),
+    ] {
+        assert_eq!(worst(json!({}), json!({}), port.clone()), nic(), "{port}");
+    }
+    assert_eq!(
+        worst(json!({}), json!({}), json!({"security_groups": ["g", "g"]})),
+        server(Severity::Warning)
+    );
+    let trunk = worst(json!({}), json!({}), json!({"trunk_details": {"sub_ports": []}}));
+    assert_eq!(trunk[0].0, Severity::Critical);
+    assert_eq!(worst(json!({"key_name": "mine"}), json!({}), json!({})), []);
+    assert_eq!(worst(json!({"key_name": "theirs"}), json!({}), json!({})), server(Severity::Warning));
+    let told = json!({"OS-EXT-SRV-ATTR:user_data": "IyEvYmluL3No"});
+    assert_eq!(worst(told, json!({}), json!({})), server(Severity::Warning));
+    assert_eq!(worst(json!({"OS-EXT-SRV-ATTR:user_data": null}), json!({}), json!({})), []);
 }
 
 #[test]
