@@ -78,7 +78,8 @@ fn of_guest(server: &Server, found: &mut Found<'_>) {
         let remedy = "put what is still needed of it into the guest, such as with a `rewrite` rule";
         found.add(Warning, "", message, remedy);
     }
-    let message = "cloud-init, if it has it, takes the target for a new machine: it makes host keys, hostname and users anew";
+    let message = "cloud-init, if it has it, takes the target for a new machine, one without user data: it makes host keys, \
+                   hostname and users anew";
     let remedy = "to keep them, put `manual_cache_clean: true` into /etc/cloud/cloud.cfg.d/ of the guest, or make \
          /etc/cloud/cloud-init.disabled";
     found.add(Information, "", message, remedy);
