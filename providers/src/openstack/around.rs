@@ -25,14 +25,14 @@ pub(super) struct Around {
 impl OpenstackProvider {
     pub(super) async fn around(&self) -> Result<Around, Error> {
         let api = &self.api;
-        let (networks, floating, groups, keypairs, server_groups) = futures::future::try_join5(
+        let looks = futures::future::try_join5(
             api.networks(),
             api.floating_ips(),
             api.security_groups(),
             api.keypairs(),
             api.server_groups(),
-        )
-        .await?;
+        );
+        let (networks, floating, groups, keypairs, server_groups) = Box::pin(looks).await?;
         Ok(Around { networks, floating, groups, keypairs, server_groups })
     }
 }

@@ -27,8 +27,9 @@ impl OpenstackProvider {
             }
         }
         let api = &self.api;
-        let (around, ports, subnets, routers) =
-            futures::future::try_join4(self.around(), api.ports(), api.all_subnets(), api.routers()).await?;
+        let around = self.around().await?;
+        let looks = futures::future::try_join3(api.ports(), api.all_subnets(), api.routers());
+        let (ports, subnets, routers) = Box::pin(looks).await?;
         let ids: BTreeSet<&str> = servers.iter().map(|(_, server)| server.id.as_str()).collect();
         let own: Vec<&Port> = ports.iter().filter(|port| ids.contains(port.device_id.as_str())).collect();
         let used: BTreeSet<&str> = own.iter().map(|port| port.network_id.as_str()).collect();
