@@ -138,7 +138,7 @@ fn a_provider_that_is_not_configured_is_named_with_the_remedy() {
     insta::assert_snapshot!(lone.error(&told), @"error: `cloud-z` is neither a configured provider nor a request file; name a provider that `fluidcloud providers` lists, or a file that exists");
     let told = lone.run(&["inspect", "cloud-a", "ghost"]);
     assert_eq!(exit(&told), 2);
-    insta::assert_snapshot!(lone.error(&told), @"error: provider `cloud-a` has no instance `ghost`: see `fluidcloud inspect cloud-a`");
+    insta::assert_snapshot!(lone.error(&told), @"error: provider `cloud-a` has no instance `ghost`; see `fluidcloud inspect cloud-a`");
     lone.write("r.yaml", &harness::REQUEST.replace("cloud-a", "cloud-z"));
     let told = lone.run(&["plan", "r.yaml"]);
     assert_eq!(exit(&told), 2);
@@ -195,7 +195,7 @@ fn usage_of_what_is_not_known_is_refused_with_the_remedy() {
     insta::assert_snapshot!(lone.error(&told), @"error: `nowhere` is neither a configured provider nor the id of a relocation; name a provider that `fluidcloud providers` lists, or a relocation that `fluidcloud status` does");
     let told = lone.run(&["usage", "cloud-a", "ghost"]);
     assert_eq!(exit(&told), 2);
-    insta::assert_snapshot!(lone.error(&told), @"error: provider `cloud-a` has no instance `ghost`: see `fluidcloud inspect cloud-a`");
+    insta::assert_snapshot!(lone.error(&told), @"error: provider `cloud-a` has no instance `ghost`; see `fluidcloud inspect cloud-a`");
     let told = lone.run(&["usage", "cloud-a", "--from", "2026-02-01", "--to", "2026-01-01"]);
     assert_eq!(exit(&told), 2);
     insta::assert_snapshot!(lone.error(&told), @"error: the period ends before it begins; give a --from that is before --to");
