@@ -2,6 +2,7 @@
 
 pub mod cli;
 pub mod lab;
+pub mod openstack;
 pub mod process;
 pub mod rabbitmq;
 pub mod stack;

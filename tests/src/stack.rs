@@ -31,7 +31,12 @@ pub struct Stack {
 impl Stack {
     /// One process with every role.
     pub fn embedded(lab: &Lab) -> Self {
-        let mut stack = Self::configured(lab, None);
+        Self::embedded_with(&lab.config())
+    }
+
+    /// The same, for a configuration of a test's own: its lines `state:` and `http:` are replaced.
+    pub fn embedded_with(config: &str) -> Self {
+        let mut stack = Self::configured(config, None);
         stack.start("up", &["up"]);
         stack.answers();
         stack
@@ -39,7 +44,7 @@ impl Stack {
 
     /// Conduit, broker and workers as processes, over RabbitMQ.
     pub fn processes(lab: &Lab, amqp_url: &str) -> Self {
-        let mut stack = Self::configured(lab, Some(amqp_url));
+        let mut stack = Self::configured(&lab.config(), Some(amqp_url));
         stack.start("conduit", &["conduit"]);
         // The one worker is the test's, so that it is known whom to kill.
         stack.start("broker", &["broker", "--no-workers"]);
@@ -48,11 +53,11 @@ impl Stack {
         stack
     }
 
-    fn configured(lab: &Lab, amqp_url: Option<&str>) -> Self {
+    fn configured(given: &str, amqp_url: Option<&str>) -> Self {
         let dir = TempDir::new().expect("a temporary directory");
         let port = free_port();
         let mut config = String::new();
-        for line in lab.config().lines() {
+        for line in given.lines() {
             let line = if line.starts_with("state:") {
                 format!("state: {}", dir.path().join("state").display())
             } else if line.starts_with("http:") {
@@ -146,7 +151,11 @@ impl Stack {
 
     /// Waits for the end and returns the status.
     pub fn ended(&self, id: &str) -> Value {
-        wait::until("the relocation ends", ENDS_WITHIN, || {
+        self.ended_within(id, ENDS_WITHIN)
+    }
+
+    pub fn ended_within(&self, id: &str, within: Duration) -> Value {
+        wait::until("the relocation ends", within, || {
             let status = self.status(id)?;
             let phase = status["phase"].as_str()?;
             matches!(phase, "Succeeded" | "Failed" | "RolledBack" | "Canceled" | "Stuck").then_some(status)
