@@ -74,6 +74,17 @@ net_attach() {
     in_ns "$ns" ip route add default via "$subnet.1"
 }
 
+# net_uplink CLOUD BRIDGE ADDRESS: another network that this machine has, such as a cloud's; made anew each time.
+net_uplink() {
+    local ns=fc-$1 bridge=$2 address=$3
+    net_is_up || die "the lab is not up" "cloud-$1 has no host to wire" "deploy/lab/lab up"
+    ip link del "fc-up-$1" 2>/dev/null || true
+    ip link add "fc-up-$1" type veth peer name ext0 netns "$ns"
+    ip link set "fc-up-$1" master "$bridge" up
+    in_ns "$ns" ip addr add "$address" dev ext0
+    in_ns "$ns" ip link set ext0 up
+}
+
 # Whatever still runs in a namespace of the lab was started by the lab: guests, ssh sessions,
 # pushed binaries. Deleting a namespace under it would leave it running unseen.
 net_pids() {

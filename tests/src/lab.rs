@@ -58,6 +58,17 @@ impl Lab {
         self.run(&["config"])
     }
 
+    /// One of its clouds, under another name and reached by other sites at `address`.
+    pub fn provider(&self, cloud: &str, id: &str, address: &str) -> String {
+        let config = self.config();
+        let begin = config.find(&format!("  - id: cloud-{cloud}\n")).expect("the cloud");
+        let end = config[begin + 1..].find("  - id: ").map_or(config.len(), |at| begin + 1 + at);
+        let part = config[begin..end].replace(&format!("id: cloud-{cloud}"), &format!("id: {id}"));
+        let from = part.find(", address: ").expect("an address") + ", address: ".len();
+        let to = from + part[from..].find(',').expect("the next key");
+        format!("{}{address}{}", &part[..from], &part[to..])
+    }
+
     /// Files in the storage pool of `cloud`.
     pub fn pool(&self, cloud: &str) -> Vec<String> {
         let listed = self.host(cloud, "ls -A /var/lib/libvirt/images");

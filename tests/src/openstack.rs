@@ -2,6 +2,7 @@
 //! removed when it ends. Without a cloud a story is skipped loudly, but fails where `deploy/test --openstack` runs it.
 
 mod make;
+mod store;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use make::Server;
+pub use store::Public;
 
 /// Set by who wants a failure instead of a skip.
 const MUST: &str = "FLUIDCLOUD_TEST_OPENSTACK";

@@ -140,7 +140,7 @@ impl OpenstackProvider {
                 name,
                 role: DiskRole::Root,
                 bus: bus.clone(),
-                guest_device: device,
+                guest_device: in_guest(&device),
                 size_bytes,
                 // What the hypervisor holds of it is told to nobody.
                 allocated_bytes: size_bytes,
@@ -154,7 +154,7 @@ impl OpenstackProvider {
                 name,
                 role,
                 bus: bus.clone(),
-                guest_device: device,
+                guest_device: in_guest(&device),
                 size_bytes: volume.size.saturating_mul(GIB),
                 allocated_bytes: volume.size.saturating_mul(GIB),
                 place: Spot::Volume(volume.id.clone()).place(dir),
@@ -179,6 +179,11 @@ pub(super) fn root_bytes(parts: &Parts) -> u64 {
 /// What a host with such a thing would be told; see `tag::AUTOSTART`.
 fn starts_by_itself(metadata: &Metadata) -> bool {
     metadata.get(tag::AUTOSTART).is_some_and(|found| found == "true")
+}
+
+/// Nova says `hda` of a disk on IDE, where Linux has said `sda` for long.
+fn in_guest(device: &str) -> String {
+    device.replacen("/dev/hd", "/dev/sd", 1)
 }
 
 fn device_name(bus: &str, at: usize) -> String {

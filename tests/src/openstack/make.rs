@@ -48,7 +48,7 @@ impl Cloud {
         found["id"].as_str().expect("an id").to_owned()
     }
 
-    fn made(&self, service: Service, path: String) {
+    pub(super) fn made(&self, service: Service, path: String) {
         self.made.lock().expect("no panic before").push((service, path));
     }
 
