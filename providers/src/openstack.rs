@@ -1,5 +1,5 @@
 //! OpenStack through its public APIs, as a member of a project: no administrator's rights, no host. Bytes are worked on in a
-//! helper server. **Not finished**: it is not among the drivers that a configuration can name.
+//! helper server.
 
 mod addresses;
 pub mod api;
