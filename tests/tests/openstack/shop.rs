@@ -66,12 +66,16 @@ fn digest_at(address: &str) -> Value {
     })
 }
 
-/// The shop's root disk with another object store in its configuration.
+/// The shop's root disk with another object store in its configuration, and its network card as that cloud has it.
 fn root_with(disk: &str, objects: &str, to: &Path) {
     Said::of(Command::new("cp").arg("--sparse=always").arg(disk).arg(to)).succeeded();
-    let edit = format!("s,\"objects\": .*,\"objects\": \"{objects}\"\\,,");
-    Said::of(Command::new("virt-edit").arg("-a").arg(to).args(["/etc/shop/shop.json", "-e", &edit]))
-        .succeeded();
+    let card = std::env::var("FLUIDCLOUD_TEST_CARD").unwrap_or_else(|_| "ens2".to_owned());
+    let store = format!("s,\"objects\": .*,\"objects\": \"{objects}\"\\,,");
+    for (file, edit) in
+        [("/etc/shop/shop.json", store), ("/etc/network/interfaces", format!("s/ens3/{card}/"))]
+    {
+        Said::of(Command::new("virt-edit").arg("-a").arg(to).args([file, "-e", &edit])).succeeded();
+    }
 }
 
 const OUT: &str = r#"version: 1
