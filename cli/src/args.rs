@@ -51,6 +51,14 @@ pub enum TableOutput {
     Csv,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AddressFormat {
+    Json,
+    Csv,
+    /// Lines for /etc/hosts: names on the new addresses, the old ones in comments.
+    Hosts,
+}
+
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run everything in this process: conduit, broker and workers, over memory or `bus.amqp`.
@@ -72,6 +80,8 @@ pub enum Command {
     Relocate(RelocateArgs),
     /// Show relocations, workers, providers and queues, or one relocation.
     Status(StatusArgs),
+    /// Show which address of a relocated service became which.
+    Addresses(AddressesArgs),
     /// Show what instances have used, by their provider's own accounting.
     Usage(UsageArgs),
     /// Undo a relocation and start the source again.
@@ -153,6 +163,10 @@ pub struct RelocateArgs {
     /// Also write the report as JSON into this file.
     #[arg(long, value_name = "FILE", requires = "wait")]
     pub report: Option<PathBuf>,
+    /// Also write which address became which into this file: as JSON if its name ends with .json, as CSV with .csv, else as
+    /// lines for /etc/hosts.
+    #[arg(long, value_name = "FILE", requires = "wait")]
+    pub addresses: Option<PathBuf>,
     /// Stop waiting after so long, such as `90s`, `30m` or `2h`. The relocation goes on.
     #[arg(long, value_parser = duration, requires = "wait")]
     pub timeout: Option<Duration>,
@@ -166,6 +180,14 @@ pub struct StatusArgs {
     pub watch: bool,
     #[arg(long, default_value = "text")]
     pub output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct AddressesArgs {
+    #[arg(value_name = "RELOCATION")]
+    pub id: RelocationId,
+    #[arg(long, default_value = "hosts")]
+    pub format: AddressFormat,
 }
 
 #[derive(Debug, clap::Args)]

@@ -1,5 +1,6 @@
 //! One file per command. A command parses nothing and prints its own answer.
 
+mod addresses;
 mod broker;
 mod cancel;
 mod conduit;
@@ -40,6 +41,7 @@ pub async fn run(args: Args) -> Result<(), Fault> {
         Command::Plan(told) => Box::pin(plan::run(&config()?, told)).await,
         Command::Relocate(told) => Box::pin(relocate::run(&client()?, told)).await,
         Command::Status(told) => Box::pin(status::run(&client()?, told)).await,
+        Command::Addresses(told) => Box::pin(addresses::run(&client()?, &told)).await,
         Command::Usage(told) => Box::pin(usage::run(&config()?, told)).await,
         Command::Cancel(told) => Box::pin(cancel::run(&client()?, told)).await,
         Command::Retry(told) => retry::run(&client()?, &told).await,

@@ -1,6 +1,7 @@
 //! The one binary `fluidcloud`: every role and every user command. It wires the parts together and talks to people;
 //! what a relocation does is decided elsewhere.
 
+mod addresses;
 mod api;
 mod args;
 mod bus;

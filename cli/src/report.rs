@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use fluidcloud_proto::progress::{Area, TransferReport};
-use fluidcloud_proto::report::{CheckReport, Report, StepReport, TargetReport};
+use fluidcloud_proto::report::{AddressReport, CheckReport, Report, StepReport, TargetReport};
 use fluidcloud_proto::status::RelocationStatus;
 use fluidcloud_proto::topology::Severity;
 
@@ -32,6 +32,7 @@ pub fn of(status: &RelocationStatus) -> Report {
         rewritten: Vec::new(),
         adapted: Vec::new(),
         checks: Vec::new(),
+        addresses: Vec::new(),
         concerns: Vec::new(),
         failure: status.failure.clone(),
     })
@@ -46,6 +47,7 @@ pub fn text(report: &Report) -> String {
     parts.push(guests(report));
     parts.push(checks(&report.checks));
     parts.push(report.instances.iter().map(instance).collect::<Vec<_>>().join("\n"));
+    parts.push(addresses(&report.addresses));
     parts.push(concerns(report));
     if let Some(failure) = &report.failure {
         parts.push(format!("why: {}\nremedy: {}", failure.message, failure.remedy));
@@ -136,6 +138,22 @@ fn instance(target: &TargetReport) -> String {
     let addresses: Vec<String> = target.addresses.iter().map(ToString::to_string).collect();
     let at = if addresses.is_empty() { String::new() } else { format!(" at {}", addresses.join(", ")) };
     format!("{} runs as {} in {}{at}", target.component, target.instance, target.provider)
+}
+
+/// Only those that are other than before.
+fn addresses(addresses: &[AddressReport]) -> String {
+    let changed = addresses.iter().filter(|one| one.old != one.new);
+    let told = changed.map(|one| {
+        let shown = |one: Option<std::net::IpAddr>| one.map_or("none".to_owned(), |one| one.to_string());
+        format!(
+            "{} address of {}: {} -> {}",
+            one.kind.as_str(),
+            one.component,
+            shown(one.old),
+            shown(one.new)
+        )
+    });
+    told.collect::<Vec<_>>().join("\n")
 }
 
 fn concerns(report: &Report) -> String {

@@ -24,6 +24,7 @@ fn help_names_every_command_and_the_exit_codes() {
         "relocate",
         "status",
         "usage",
+        "addresses",
         "cancel",
         "retry",
         "events",

@@ -162,7 +162,8 @@ async fn the_report_is_readable_too() {
     let parts = world.all().await;
     let id = RelocationId::new();
     world.lone.write("r.yaml", &world.request(id));
-    let told = world.run(&["relocate", "r.yaml", "--wait", "--report", "report.json"]).await;
+    let told =
+        world.run(&["relocate", "r.yaml", "--wait", "--report", "report.json", "--addresses", "hosts"]).await;
     assert_eq!(exit(&told), 0, "{}", stderr(&told));
     let text = stdout(&told);
     assert!(text.starts_with(&format!("relocation {id}\n")), "{text}");
@@ -173,6 +174,13 @@ async fn the_report_is_readable_too() {
     }
     let report: Report = serde_json::from_str(&world.lone.read("report.json")).unwrap();
     assert_eq!((report.id, report.state), (id, Phase::Succeeded));
+    let hosts = world.lone.read("hosts");
+    assert_eq!(hosts, format!("# addresses after relocation {id}\n10.0.0.1\tapp shop\t# fixed, as before\n"));
+    let told = world.run(&["addresses", &id.to_string(), "--format", "csv"]).await;
+    assert_eq!(
+        stdout(&told).lines().nth(1).unwrap(),
+        "app,shop,shop,default,52:54:00:00:00:01,10.0.0.1,10.0.0.1,fixed"
+    );
     // The clouds live in this test, and the command simulates its own: it looks for the right instance in vain.
     let told = world.run(&["usage", &id.to_string()]).await;
     assert!(stderr(&told).contains("provider `cloud-b` has no instance `shop`"), "{}", stderr(&told));

@@ -15,5 +15,6 @@ pub mod web;
 pub use conduit::{Clock, Conduit, ConduitOptions, Error};
 pub use plan::preview::{Preview, PreviewStep, Rate, dry_run, preview};
 pub use plan::rehearsal::rehearsals;
+pub use plan::suits;
 pub use relocation::{Relocation, need};
 pub use store::{MemoryStore, SqliteStore, Store};

@@ -12,6 +12,7 @@ use fluidcloud_proto::ids::{ComponentName, DiskId, ProviderId};
 use fluidcloud_proto::plan::{MigratorKind, Plan, PlannedStep, Runner, StepId};
 use fluidcloud_proto::request::{InstanceComponent, RelocationRequest};
 use fluidcloud_proto::topology::{Instance, Power, Topology};
+use fluidcloud_providers::Provider;
 
 use crate::relocation::{folds_into, moving};
 
@@ -34,6 +35,23 @@ pub fn make(request: &RelocationRequest, topology: &Topology, target: &ProviderI
     planner.add(StepId::Tidy, vec![StepId::Commit], Runner::Conduit);
     let steps = sorted(planner.steps)?;
     Ok(Plan { source: topology.provider.clone(), target: target.clone(), steps })
+}
+
+/// Whether the target can do what only some providers can, or what to ask for instead.
+pub fn suits(request: &RelocationRequest, target: &dyn Provider) -> Result<(), Failure> {
+    match request.addressed().first() {
+        Some(component) if !target.holds_addresses() => {
+            let message = format!(
+                "a rewrite rule asks for the address of component {component} at {}, where nobody knows it before the \
+                 guest runs",
+                target.id()
+            );
+            let remedy = "write a name instead of `{{address:…}}` and let it lead to the new address afterwards, or choose \
+                 a target that settles addresses early, such as one of driver openstack";
+            Err(Failure::never(Code::InvalidRequest, message, remedy))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Which workers the plan needs, each once.
@@ -141,7 +159,7 @@ impl Planner<'_> {
 
     /// What can fail while the source still runs. Returns these steps.
     fn before_the_freeze(&mut self, request: &RelocationRequest, parts: &[Part<'_>]) -> Vec<StepId> {
-        let mut early = Vec::new();
+        let (mut early, addressed) = (Vec::new(), request.addressed());
         for part in parts {
             let mut last = StepId::Reserve;
             if part.is_changed() {
@@ -151,6 +169,12 @@ impl Planner<'_> {
                 self.add(rehearse.clone(), vec![last], runs);
                 early.push(rehearse.clone());
                 last = rehearse;
+            }
+            // Before anything is told of it, and while the source still runs: it may be refused.
+            if addressed.contains(part.name) {
+                let address = StepId::Address(part.name.clone());
+                self.add(address.clone(), vec![StepId::Reserve], Runner::Conduit);
+                early.push(address);
             }
             if part.observed {
                 let observe = StepId::Observe(part.name.clone());

@@ -1,5 +1,7 @@
 //! How a relocation ended, from its log alone: what `relocate --wait` prints last.
 
+mod addresses;
+
 use fluidcloud_proto::failure::Failure;
 use fluidcloud_proto::ids::ComponentName;
 use fluidcloud_proto::plan::StepId;
@@ -30,6 +32,7 @@ pub fn report(relocation: &Relocation) -> Report {
         rewritten: Vec::new(),
         adapted: Vec::new(),
         checks: Vec::new(),
+        addresses: if state == Phase::Succeeded { addresses::of(relocation) } else { Vec::new() },
         concerns: concerns(relocation),
         failure: relocation.failure.clone(),
     };

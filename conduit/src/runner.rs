@@ -43,6 +43,7 @@ impl Means {
         let scene = Scene::of(self, relocation)?;
         match step {
             StepId::Reserve => scene.reserve().await,
+            StepId::Address(component) => scene.address(component).await,
             StepId::Observe(component) => scene.observe(component, halt).await,
             StepId::Freeze(component) => scene.freeze(component).await,
             StepId::Create(component) => scene.create(component).await,

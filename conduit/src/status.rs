@@ -63,7 +63,9 @@ pub fn phase(relocation: &Relocation) -> Phase {
 
 fn phase_of(step: &StepId) -> (u8, Phase) {
     match step {
-        StepId::Reserve | StepId::Rehearse(_) | StepId::Observe(_) => (0, Phase::Planned),
+        StepId::Reserve | StepId::Rehearse(_) | StepId::Address(_) | StepId::Observe(_) => {
+            (0, Phase::Planned)
+        }
         StepId::Prepare(_) | StepId::Freeze(_) | StepId::Sync(_) => (1, Phase::InitialSync),
         StepId::Adapt(_) | StepId::Fold(_) | StepId::Rewrite(_) => (2, Phase::Adapting),
         StepId::Create(_) => (3, Phase::Creating),

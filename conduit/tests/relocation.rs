@@ -80,6 +80,7 @@ fn output(step: &StepId) -> Done {
         StepId::Reserve => Done::Reserved,
         StepId::Rehearse(_) => migrated(Output::Rehearsed(Rehearsed::default())),
         StepId::Rewrite(_) => migrated(Output::Rewritten { files: Vec::new() }),
+        StepId::Address(_) => Done::Addressed { nics: Vec::new() },
         StepId::Observe(_) => Done::Observed { values: vec![Observation { check: 0, value: "x".into() }] },
         StepId::Prepare(disk) => {
             let place = DiskPlace { path: format!("/b/{disk}"), format: DiskFormat::Raw };
@@ -106,7 +107,7 @@ fn output(step: &StepId) -> Done {
             migrated(Output::Folded(Folded { into: "/srv".into(), entries: 1, bytes: 1, digest: "d".into() }))
         }
         StepId::Create(name) => Done::Created { instance: name.as_str().parse().unwrap() },
-        StepId::Verify(_) => Done::Verified { addresses: Vec::new(), checks: Vec::new() },
+        StepId::Verify(_) => Done::Verified { addresses: Vec::new(), checks: Vec::new(), nics: Vec::new() },
         StepId::Commit => Done::Committed,
         StepId::Tidy => Done::Tidied,
     }

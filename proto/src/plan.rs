@@ -31,6 +31,8 @@ pub enum StepId {
     Reserve,
     /// What later steps change inside the guest, tried on the running source, read-only.
     Rehearse(ComponentName),
+    /// Which addresses it will have at the target is settled, as others must be told. Undo: give them back.
+    Address(ComponentName),
     /// Remembers what the service answers, to compare at the target.
     Observe(ComponentName),
     /// An empty target disk. Undo: discard it.
@@ -60,6 +62,7 @@ impl fmt::Display for StepId {
         match self {
             StepId::Reserve => f.write_str("reserve"),
             StepId::Rehearse(component) => write!(f, "rehearse {component}"),
+            StepId::Address(component) => write!(f, "address {component}"),
             StepId::Observe(component) => write!(f, "observe {component}"),
             StepId::Prepare(disk) => write!(f, "prepare {disk}"),
             StepId::Freeze(component) => write!(f, "freeze {component}"),

@@ -30,6 +30,9 @@ pub struct Report {
     /// What was changed inside guests, one line each.
     pub adapted: Vec<String>,
     pub checks: Vec<CheckReport>,
+    /// Where each moved instance was and is reached.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<AddressReport>,
     pub concerns: Vec<Concern>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
@@ -58,4 +61,39 @@ pub struct CheckReport {
     pub before: Option<String>,
     pub after: Option<String>,
     pub passed: bool,
+}
+
+/// One address of one network card, before and after the move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct AddressReport {
+    pub component: ComponentName,
+    /// Its name at the target.
+    pub instance: InstanceName,
+    /// Its name at the source.
+    pub name: InstanceName,
+    /// At the target; empty when its provider does not say.
+    pub network: String,
+    pub mac: String,
+    /// Absent when it had none of its kind, or nobody knew.
+    pub old: Option<IpAddr>,
+    pub new: Option<IpAddr>,
+    pub kind: AddressKind,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum AddressKind {
+    /// Of the network that the card is in.
+    Fixed,
+    /// Outside, leading to a fixed one.
+    Floating,
+}
+
+impl AddressKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Fixed => "fixed",
+            Self::Floating => "floating",
+        }
+    }
 }

@@ -2,6 +2,7 @@
 //! user writes in YAML or JSON. It names providers and never holds a credential.
 
 mod parse;
+pub mod placeholder;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -130,7 +131,8 @@ pub struct RewriteRule {
     /// Regular expression (Rust `regex` syntax), matched on the whole file; `(?m)` makes ^ and $ match at lines.
     #[serde(rename = "match")]
     pub pattern: String,
-    /// Replacement; `$1` and `${name}` are the groups of the match.
+    /// Replacement; `$1` and `${name}` are the groups of the match, `{{address:COMPONENT}}` is the address of a component at
+    /// the target: of one that stays, the host part of its URL.
     pub replace: String,
 }
 

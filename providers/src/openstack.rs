@@ -13,6 +13,7 @@ mod definition;
 mod disks;
 mod fixed;
 mod flavors;
+mod held;
 mod helper;
 mod inspect;
 mod keypairs;
@@ -41,7 +42,7 @@ use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::task::Hardware;
-use fluidcloud_proto::topology::{DiskFormat, DiskPlace, Instance, Power};
+use fluidcloud_proto::topology::{DiskFormat, DiskPlace, Instance, Nic, Power};
 use fluidcloud_proto::usage::Usage;
 use tokio::sync::Mutex;
 
@@ -195,6 +196,22 @@ impl Provider for OpenstackProvider {
 
     async fn delete_disk(&self, relocation: RelocationId, disk: &DiskId) -> Result<(), Error> {
         self.remove_disk(relocation, disk).await
+    }
+
+    fn holds_addresses(&self) -> bool {
+        true
+    }
+
+    async fn hold_addresses(&self, order: &InstanceOrder) -> Result<Vec<Nic>, Error> {
+        self.hold(order).await
+    }
+
+    async fn release_addresses(
+        &self,
+        relocation: RelocationId,
+        instance: &InstanceName,
+    ) -> Result<(), Error> {
+        self.let_go(relocation, instance).await
     }
 
     async fn create_instance(&self, order: &InstanceOrder) -> Result<(), Error> {

@@ -129,6 +129,30 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// not there is no error.
     async fn delete_disk(&self, relocation: RelocationId, disk: &DiskId) -> Result<(), Error>;
 
+    /// Whether [`Provider::hold_addresses`] can be asked for.
+    fn holds_addresses(&self) -> bool {
+        false
+    }
+
+    /// Settles, before an instance is made, which addresses its NICs will have, and keeps them for it: `create_instance`
+    /// with the same order uses them. Answers these NICs. The order's disks are not looked at.
+    async fn hold_addresses(&self, _order: &InstanceOrder) -> Result<Vec<Nic>, Error> {
+        Err(Error::Unsupported {
+            provider: self.id().to_string(),
+            what: "tell addresses before an instance runs: its guests get them when they start".to_owned(),
+            remedy: "write names instead of addresses, and let these lead to the new ones".to_owned(),
+        })
+    }
+
+    /// Gives up what `hold_addresses` keeps; what an instance uses by now stays, and what is not there is no error.
+    async fn release_addresses(
+        &self,
+        _relocation: RelocationId,
+        _instance: &InstanceName,
+    ) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Defines the instance on its disks, stopped, not starting by itself until `settle`.
     async fn create_instance(&self, order: &InstanceOrder) -> Result<(), Error>;
 

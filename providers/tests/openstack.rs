@@ -2,6 +2,8 @@
 
 #[path = "openstack/eye.rs"]
 mod eye;
+#[path = "openstack/held.rs"]
+mod held;
 #[path = "openstack/real.rs"]
 mod real;
 #[path = "openstack/usage.rs"]

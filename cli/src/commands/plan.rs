@@ -3,7 +3,7 @@
 
 use fluidcloud_conduit::runner::inspect::inspect;
 use fluidcloud_conduit::web::HttpWeb;
-use fluidcloud_conduit::{Preview, need, preview};
+use fluidcloud_conduit::{Preview, need, preview, suits};
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::ProviderId;
 use fluidcloud_proto::offer::Offer;
@@ -43,6 +43,7 @@ pub async fn run(config: &Config, told: PlanArgs) -> Result<(), Fault> {
     let offers =
         fluidcloud_broker::offers_now(&registry, &config.providers, &need(&request, &topology)).await;
     let target = chosen(&offers)?;
+    suits(&request, &*registry.get(&target)?)?;
     let preview = preview(&request, &topology, &target, None)?;
     let rehearsed = match told.rehearse {
         true => Some(rehearse::rehearse(&registry, &request, &topology, &target).await?),

@@ -10,8 +10,9 @@ use fluidcloud_proto::request::RelocationRequest;
 use serde_json::json;
 
 use super::request;
+use crate::addresses;
 use crate::api::Api;
-use crate::args::{Output, RelocateArgs};
+use crate::args::{AddressFormat, Output, RelocateArgs};
 use crate::bus;
 use crate::config::Config;
 use crate::fault::Fault;
@@ -44,7 +45,13 @@ pub async fn run(config: &Config, told: RelocateArgs) -> Result<(), Fault> {
     let status = follow.until_it_ends(show.as_mut()).await?;
     let report = report::of(&status);
     if let Some(file) = &told.report {
-        write(file, &report)?;
+        let text = serde_json::to_string_pretty(&report)
+            .map_err(|error| Fault::failed(format!("cannot write JSON: {error}"), "report this"))?;
+        write(file, "the report", text, &report)?;
+    }
+    if let Some(file) = &told.addresses {
+        let text = addresses::text(&report, AddressFormat::of(file))?;
+        write(file, "the addresses", text, &report)?;
     }
     match told.output {
         Output::Text => output::line(report::text(&report))?,
@@ -54,15 +61,11 @@ pub async fn run(config: &Config, told: RelocateArgs) -> Result<(), Fault> {
 }
 
 /// Whole or not at all.
-fn write(file: &Path, report: &Report) -> Result<(), Fault> {
-    let text = serde_json::to_string_pretty(report).map_err(std::io::Error::from);
+fn write(file: &Path, what: &str, text: String, report: &Report) -> Result<(), Fault> {
     let unfinished = file.with_extension("part");
-    let written = text.and_then(|text| {
-        std::fs::write(&unfinished, text + "\n")?;
-        std::fs::rename(&unfinished, file)
-    });
+    let written = std::fs::write(&unfinished, text + "\n").and_then(|()| std::fs::rename(&unfinished, file));
     written.map_err(|error| {
-        let what = format!("cannot write the report to {}: {error}", file.display());
+        let what = format!("cannot write {what} to {}: {error}", file.display());
         Fault::failed(what, format!("the relocation has ended; see `fluidcloud status {}`", report.id))
     })
 }

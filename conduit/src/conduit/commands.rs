@@ -46,6 +46,7 @@ impl Owner {
             let target = state.target.as_ref().ok_or_else(amiss)?;
             let topology = state.topology.as_ref().ok_or_else(amiss)?;
             let provider = self.means.registry.get(target).map_err(|error| error.to_failure())?;
+            plan::suits(&state.request, &*provider)?;
             let plan = Box::new(plan::make(&state.request, topology, target)?);
             Ok(Fact::Planned { plan, hardware: provider.hardware().clone() })
         })();

@@ -108,7 +108,7 @@ pub async fn dry_run(
     target: &ProviderId,
     measured_bytes_per_sec: Option<u64>,
 ) -> Result<Preview, Failure> {
-    registry.get(target).map_err(|error| error.to_failure())?;
+    super::suits(request, &*registry.get(target).map_err(|error| error.to_failure())?)?;
     let topology = inspect(registry, web, request).await?;
     preview(request, &topology, target, measured_bytes_per_sec)
 }
@@ -177,7 +177,10 @@ fn seconds_of(step: &StepId, bytes: u64, rate: Rate) -> f64 {
 }
 
 fn is_early(step: &StepId) -> bool {
-    matches!(step, StepId::Reserve | StepId::Rehearse(_) | StepId::Observe(_) | StepId::Prepare(_))
+    matches!(
+        step,
+        StepId::Reserve | StepId::Rehearse(_) | StepId::Address(_) | StepId::Observe(_) | StepId::Prepare(_)
+    )
 }
 
 fn is_late(step: &StepId) -> bool {

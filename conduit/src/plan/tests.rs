@@ -237,3 +237,42 @@ fn a_preview_counts_allocated_bytes_and_the_longest_chain_and_says_what_it_assum
     let limited = preview(&limited, &shop_topology(), &target, Some(10 << 20)).unwrap();
     assert_eq!(limited.rate, Rate::Limited { bytes_per_sec: 1 << 20 });
 }
+
+#[test]
+fn an_address_that_a_rule_asks_for_is_settled_before_the_source_stops() {
+    let rule =
+        |of: &str| json!([{"file": "/etc/a", "match": "x", "replace": format!("{{{{address:{of}}}}}")}]);
+    let components = json!([
+        {"name": "a", "instance": {"id": "a", "guest": "as_is", "rewrite": rule("b")}},
+        {"name": "b", "instance": {"id": "b", "guest": "as_is", "rewrite": rule("store")}},
+        {"name": "store", "stays": {"kind": "object-store", "url": "http://10.9.9.9:9000/"}},
+    ]);
+    let asked = request(components, json!([]));
+    let told = shown(&plan(&asked, &topology(&[("a", &["hda"]), ("b", &["hda"])])).unwrap());
+    let addresses: Vec<&str> = told.lines().filter(|line| line.starts_with("address ")).collect();
+    assert_eq!(addresses, ["address b [conduit] after reserve"], "only what moves and is asked for: {told}");
+    for freeze in told.lines().filter(|line| line.starts_with("freeze ")) {
+        assert!(freeze.contains("address b"), "{freeze}");
+    }
+}
+
+#[test]
+fn a_target_whose_guests_get_their_addresses_late_is_refused_with_the_remedy() {
+    let rule = json!([{"file": "/etc/a", "match": "x", "replace": "{{address:a}}"}]);
+    let asked = request(json!([{"name": "a", "instance": {"id": "a", "rewrite": rule}}]), json!([]));
+    let config = |driver: &str| {
+        let shape = json!({"machine": "q35", "disk_bus": "virtio", "nic": "virtio", "format": "qcow2"});
+        let config = json!({"id": "cloud-b", "driver": driver, "uri": "test:///default", "pool": "default", "network": "default", "site": {"address": "10.0.0.1", "dir": "/s"}, "shape": shape});
+        let config = serde_json::from_value(config).unwrap();
+        let registry = fluidcloud_providers::Registry::from_config(&[config]).unwrap();
+        registry.get(&"cloud-b".parse().unwrap()).unwrap()
+    };
+    super::suits(&asked, &*config("memory")).unwrap();
+    let refused = super::suits(&asked, &*config("libvirt")).unwrap_err();
+    assert!(
+        refused.message.contains("component a at cloud-b") && refused.remedy.contains("a name"),
+        "{refused}"
+    );
+    let nothing = request(json!([{"name": "a", "instance": {"id": "a"}}]), json!([]));
+    super::suits(&nothing, &*config("libvirt")).unwrap();
+}

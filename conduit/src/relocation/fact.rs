@@ -11,7 +11,7 @@ use fluidcloud_proto::progress::TransferProgress;
 use fluidcloud_proto::report::CheckReport;
 use fluidcloud_proto::request::RelocationRequest;
 use fluidcloud_proto::task::{Hardware, Output};
-use fluidcloud_proto::topology::Topology;
+use fluidcloud_proto::topology::{Nic, Topology};
 use fluidcloud_providers::Stopped;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -105,6 +105,10 @@ pub enum Done {
         output: Output,
     },
     Reserved,
+    /// The network cards at the target, in the order of the source's, with the addresses that are kept for them.
+    Addressed {
+        nics: Vec<Nic>,
+    },
     Observed {
         values: Vec<Observation>,
     },
@@ -119,6 +123,9 @@ pub enum Done {
     Verified {
         addresses: Vec<IpAddr>,
         checks: Vec<CheckReport>,
+        /// Of the target as it then ran.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        nics: Vec<Nic>,
     },
     Committed,
     Tidied,
@@ -172,6 +179,7 @@ impl Done {
                     | (Output::Rehearsed(_), StepId::Rehearse(_))
             ),
             (Done::Reserved, StepId::Reserve)
+            | (Done::Addressed { .. }, StepId::Address(_))
             | (Done::Observed { .. }, StepId::Observe(_))
             | (Done::Frozen { .. }, StepId::Freeze(_))
             | (Done::Created { .. }, StepId::Create(_))

@@ -131,7 +131,12 @@ impl Step {
     pub fn leaves_traces(&self) -> bool {
         matches!(
             self.id,
-            StepId::Prepare(_) | StepId::Freeze(_) | StepId::Create(_) | StepId::Verify(_) | StepId::Commit
+            StepId::Address(_)
+                | StepId::Prepare(_)
+                | StepId::Freeze(_)
+                | StepId::Create(_)
+                | StepId::Verify(_)
+                | StepId::Commit
         )
     }
 

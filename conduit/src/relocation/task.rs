@@ -4,14 +4,14 @@
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{ComponentName, DiskId};
 use fluidcloud_proto::plan::{Runner, StepId};
-use fluidcloud_proto::request::InstanceComponent;
+use fluidcloud_proto::request::{InstanceComponent, RewriteRule, placeholder};
 use fluidcloud_proto::task::{
     AdaptGuest, FoldVolume, GuestDisk, Hardware, PrepareDisk, RehearseGuest, RewriteConfig, SyncDisk, Task,
     TaskKey, Work,
 };
 use fluidcloud_proto::topology::{Disk, DiskPlace, Placed};
 
-use super::{Relocation, Step, folds_into};
+use super::{Done, Relocation, Step, folds_into};
 use crate::plan::rehearsal::rehearsal;
 
 impl Relocation {
@@ -56,7 +56,7 @@ impl Relocation {
             StepId::Rehearse(component) => Ok(Work::RehearseGuest(self.rehearsal(component)?)),
             StepId::Rewrite(component) => Ok(Work::RewriteConfig(RewriteConfig {
                 disks: self.disks_at_target(component, false)?,
-                rules: self.component(component)?.rewrite.clone(),
+                rules: self.rules(component)?,
             })),
             other => Err(amiss(format!("step `{other}` is no task"))),
         }
@@ -65,6 +65,31 @@ impl Relocation {
     fn rehearsal(&self, component: &ComponentName) -> Result<RehearseGuest, Failure> {
         let (wanted, found) = (self.component(component)?, &self.placed(component)?.instance);
         Ok(rehearsal(component, wanted, found, &self.hardware_at_target()?))
+    }
+
+    /// With the addresses that they ask for.
+    fn rules(&self, component: &ComponentName) -> Result<Vec<RewriteRule>, Failure> {
+        let rules = self.component(component)?.rewrite.iter();
+        let filled = rules.map(|rule| placeholder::fill(rule, |name| self.address_of(name)));
+        filled
+            .collect::<Result<_, _>>()
+            .map_err(|name| amiss(format!("the address of component {name} is not known")))
+    }
+
+    /// Of one that stays, where its URL leads; of one that moves, the first address of its first network card.
+    fn address_of(&self, component: &ComponentName) -> Option<String> {
+        let all = &self.request.service.components;
+        let asked = all.iter().find(|asked| asked.name == *component)?;
+        if let Some(stays) = &asked.stays {
+            return Some(stays.host().to_owned());
+        }
+        let Some(Done::Addressed { nics }) = &self.step(&StepId::Address(component.clone()))?.output else {
+            return None;
+        };
+        let addresses = &nics.first()?.addresses;
+        // The older kind, which every program reads.
+        let first = addresses.iter().find(|address| address.is_ipv4()).or(addresses.first());
+        first.map(ToString::to_string)
     }
 
     fn hardware_at_target(&self) -> Result<Hardware, Failure> {

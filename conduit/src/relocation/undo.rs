@@ -122,7 +122,8 @@ impl Relocation {
             return false;
         }
         match &step.id {
-            StepId::Prepare(_)
+            StepId::Address(_)
+            | StepId::Prepare(_)
             | StepId::Freeze(_)
             | StepId::Create(_)
             | StepId::Verify(_)

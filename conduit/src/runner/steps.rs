@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{ComponentName, DiskId};
-use fluidcloud_proto::topology::{DiskRole, Instance, Power};
+use fluidcloud_proto::topology::{DiskPlace, DiskRole, Instance, Power};
 use fluidcloud_providers::{InstanceOrder, Reservation};
 use tokio_util::sync::CancellationToken;
 
@@ -91,26 +91,48 @@ impl Scene<'_> {
     pub(super) async fn create(&self, component: &ComponentName) -> Result<Done, Failure> {
         let relocation = self.relocation;
         let found = &relocation.placed(component)?.instance;
-        let name = self.target_name(component)?.clone();
         let mut disks = relocation.disks_at_target(component, false)?;
         let root = found.disks.iter().find(|disk| disk.role == DiskRole::Root).map(|disk| &disk.name);
         disks.sort_by_key(|disk| Some(&disk.disk.disk) != root);
-        let order = InstanceOrder {
+        let order = self.order(component, disks.into_iter().map(|disk| (disk.disk, disk.place)).collect())?;
+        call("the creation of the instance", self.target.create_instance(&order)).await?;
+        Ok(Done::Created { instance: order.name })
+    }
+
+    /// Its addresses at the target, which others are told.
+    pub(super) async fn address(&self, component: &ComponentName) -> Result<Done, Failure> {
+        let order = self.order(component, Vec::new())?;
+        let nics = call("the settling of addresses", self.target.hold_addresses(&order)).await?;
+        if nics.first().is_none_or(|nic| nic.addresses.is_empty()) {
+            let message =
+                format!("component {component} gets no address from its network at {}", self.target_id);
+            let remedy = "give that network a subnet, or write a name instead of `{{address:…}}`";
+            return Err(Failure::never(Code::InvalidRequest, message, remedy));
+        }
+        Ok(Done::Addressed { nics })
+    }
+
+    fn order(
+        &self,
+        component: &ComponentName,
+        disks: Vec<(DiskId, DiskPlace)>,
+    ) -> Result<InstanceOrder, Failure> {
+        let relocation = self.relocation;
+        let found = &relocation.placed(component)?.instance;
+        Ok(InstanceOrder {
             relocation: relocation.id,
-            name: name.clone(),
+            name: self.target_name(component)?.clone(),
             vcpus: found.vcpus,
             memory_bytes: found.memory_bytes,
             firmware: found.firmware,
-            disks: disks.into_iter().map(|disk| (disk.disk, disk.place)).collect(),
+            disks,
             nics: found.nics.clone(),
             autostart: found.autostart,
             note: format!(
                 "relocated from {} at {} by FluidCloud ({})",
                 found.name, relocation.request.service.provider, relocation.id
             ),
-        };
-        call("the creation of the instance", self.target.create_instance(&order)).await?;
-        Ok(Done::Created { instance: name })
+        })
     }
 
     /// Every source is stopped and every target runs: only then the sources are marked as moved away.

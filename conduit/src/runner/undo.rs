@@ -48,6 +48,10 @@ impl Scene<'_> {
                 }
                 Ok(())
             }
+            StepId::Address(component) => {
+                let name = self.target_name(component)?;
+                call("the release of addresses", self.target.release_addresses(id, name)).await
+            }
             StepId::Prepare(disk) => {
                 call("the removal of a target disk", self.target.delete_disk(id, disk)).await
             }

@@ -8,7 +8,7 @@ use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{ComponentName, InstanceName};
 use fluidcloud_proto::report::CheckReport;
 use fluidcloud_proto::request::HttpCheck;
-use fluidcloud_proto::topology::Power;
+use fluidcloud_proto::topology::{Nic, Power};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -51,13 +51,25 @@ impl Scene<'_> {
             pending.retain(|check| check.goes_on);
             self.still_runs(name).await?;
             if pending.is_empty() && Instant::now() >= settled {
-                return Ok(Done::Verified { addresses, checks: passed });
+                let nics = self.nics_at_target(name).await;
+                return Ok(Done::Verified { addresses, checks: passed, nics });
             }
             if let Some(late) = pending.iter().find(|check| check.is_over()) {
                 return Err(self.failed(name, late));
             }
             if !wait(POLL, halt).await {
                 return Err(halted());
+            }
+        }
+    }
+
+    /// For the report only: what serves is not undone because nobody can tell its network cards.
+    async fn nics_at_target(&self, name: &InstanceName) -> Vec<Nic> {
+        match call("the look at the target", self.target.inspect(name)).await {
+            Ok(instance) => instance.nics,
+            Err(failure) => {
+                tracing::warn!(instance = %name, %failure, "its addresses are not told one by one");
+                Vec::new()
             }
         }
     }

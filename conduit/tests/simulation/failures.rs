@@ -50,6 +50,7 @@ fn calls() -> Vec<(&'static str, Op)> {
         ("cloud-a", Op::KeepSource),
         ("cloud-a", Op::Stop),
         ("cloud-a", Op::DisksStamp),
+        ("cloud-b", Op::HoldAddresses),
         ("cloud-b", Op::CreateInstance),
         ("cloud-b", Op::Start),
         ("cloud-b", Op::Addresses),

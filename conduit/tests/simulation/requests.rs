@@ -314,3 +314,24 @@ fn a_service_of_one_instance_that_nothing_checks_is_moved_when_it_goes_on_runnin
         assert!(play.world.b.calls().iter().any(|call| call.op == Op::Start));
     });
 }
+
+#[test]
+fn a_rule_gets_the_address_that_another_component_then_has() {
+    simulate(async {
+        let mut play = Play::new(Script::default());
+        let state = play.run().await;
+        assert_eq!(invariants::hold("addresses", &play.world, &state).await, Phase::Succeeded);
+        let report = fluidcloud_conduit::report::report(&state);
+        let diffs: Vec<&str> = report.rewritten.iter().map(|file| file.diff.as_str()).collect();
+        assert_eq!(diffs, ["-a\n+10.0.0.2 10.9.9.9"]);
+        let told: Vec<String> = report
+            .addresses
+            .iter()
+            .map(|one| format!("{} {} {:?} {:?}", one.component, one.name, one.old, one.new))
+            .collect();
+        assert_eq!(
+            told,
+            ["app shop Some(10.0.0.1) Some(10.0.0.1)", "db shop-db Some(10.0.0.2) Some(10.0.0.2)"]
+        );
+    });
+}

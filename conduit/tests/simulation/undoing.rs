@@ -15,9 +15,10 @@ use crate::world::{Play, Script, World};
 use crate::{invariants, play_with, points_of, simulate};
 
 /// The calls that take something back, each only made in an undo, and the ones that let the undo begin late.
-const UNDOS: [(&str, Op); 7] = [
+const UNDOS: [(&str, Op); 8] = [
     ("cloud-b", Op::Stop),
     ("cloud-b", Op::DeleteInstance),
+    ("cloud-b", Op::ReleaseAddresses),
     ("cloud-a", Op::IsKept),
     ("cloud-a", Op::ReleaseSource),
     ("cloud-a", Op::Start),
@@ -111,6 +112,7 @@ async fn cloud_fails(cloud: &fluidcloud_providers::memory::MemoryProvider, op: O
         Op::IsKept => cloud.is_kept(&nothing, world.id).await.map(drop),
         Op::ReleaseSource => cloud.release_source(&nothing, world.id).await,
         Op::DeleteInstance => cloud.delete_instance(world.id, &nothing).await,
+        Op::ReleaseAddresses => cloud.release_addresses(world.id, &nothing).await,
         Op::DeleteDisk => cloud.delete_disk(world.id, &disk).await,
         Op::MadeFor => cloud.made_for(world.id).await.map(|_| ()),
         other => panic!("{other:?} is no undo"),

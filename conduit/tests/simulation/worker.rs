@@ -343,7 +343,7 @@ impl Worker {
 }
 
 fn diff(rule: &fluidcloud_proto::request::RewriteRule) -> FileDiff {
-    FileDiff { file: rule.file.clone(), matches: 1, diff: "-a\n+b".to_owned() }
+    FileDiff { file: rule.file.clone(), matches: 1, diff: format!("-a\n+{}", rule.replace) }
 }
 
 impl Counts {

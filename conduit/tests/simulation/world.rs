@@ -104,7 +104,7 @@ pub fn request(id: RelocationId) -> RelocationRequest {
             {"name": "app", "needs": ["db", "store"], "instance": {
                 "id": "shop",
                 "volumes": [{"disk": "hdb", "fold_into": "/srv/data"}],
-                "rewrite": [{"file": "/etc/shop.json", "match": "a", "replace": "b"}],
+                "rewrite": [{"file": "/etc/shop.json", "match": "a", "replace": "{{address:db}} {{address:store}}"}],
             }},
             {"name": "db", "instance": {"id": "shop-db"}},
             {"name": "store", "stays": {"kind": "object-store", "url": "http://10.9.9.9:9000/"}},

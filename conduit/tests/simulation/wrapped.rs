@@ -11,7 +11,7 @@ use fluidcloud_proto::bus::{Bus, Depth, Error as BusError, Message, Queue, Share
 use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::task::Hardware;
-use fluidcloud_proto::topology::{DiskPlace, Instance, Power};
+use fluidcloud_proto::topology::{DiskPlace, Instance, Nic, Power};
 use fluidcloud_providers::memory::MemoryProvider;
 use fluidcloud_providers::{DiskOrder, Error, InstanceOrder, Made, Provider, Reservation, Site, Stopped};
 use tokio::sync::{broadcast, watch};
@@ -213,6 +213,15 @@ impl Provider for PointedProvider {
     }
     async fn delete_disk(&self, relocation: RelocationId, disk: &DiskId) -> Result<(), Error> {
         self.call("delete_disk", self.inner.delete_disk(relocation, disk)).await
+    }
+    fn holds_addresses(&self) -> bool {
+        self.inner.holds_addresses()
+    }
+    async fn hold_addresses(&self, order: &InstanceOrder) -> Result<Vec<Nic>, Error> {
+        self.call("hold_addresses", self.inner.hold_addresses(order)).await
+    }
+    async fn release_addresses(&self, relocation: RelocationId, name: &InstanceName) -> Result<(), Error> {
+        self.call("release_addresses", self.inner.release_addresses(relocation, name)).await
     }
     async fn create_instance(&self, order: &InstanceOrder) -> Result<(), Error> {
         self.call("create_instance", self.inner.create_instance(order)).await

@@ -1,6 +1,7 @@
 //! What a schema cannot say: names that must exist or differ, paths, patterns, bounds. It looks at the document
 //! only; whether a provider or an instance exists is for inspection to find. The first fault found is told.
 
+mod addresses;
 mod guest;
 mod needs;
 #[cfg(test)]
@@ -34,6 +35,7 @@ pub fn validate(request: &RelocationRequest) -> Result<(), Failure> {
     }
     components(&request.service)?;
     needs::check(&request.service.components)?;
+    addresses::check(&request.service)?;
     target(&request.target, &request.service)?;
     transport(&request.transport)?;
     count("`verify`", "checks", request.verify.len(), CHECKS_MAX)?;

@@ -19,6 +19,7 @@ pub(super) async fn all(fixture: &dyn Fixture) {
     what_is_not_there_is_unknown(fixture).await;
     a_reservation_needs_room_and_free_names(fixture).await;
     what_was_used_is_told_or_refused_with_the_remedy(fixture).await;
+    addresses_held_early_are_those_of_the_instance_or_are_given_up(fixture).await;
 }
 
 async fn an_instance_made_twice_is_one_and_is_what_was_ordered(fixture: &dyn Fixture) {
@@ -188,4 +189,34 @@ async fn what_was_used_is_told_or_refused_with_the_remedy(fixture: &dyn Fixture)
             expect_error!(provider.usage(&nobody, Period::default()), Error::UnknownInstance { .. });
         }
     }
+}
+
+async fn addresses_held_early_are_those_of_the_instance_or_are_given_up(fixture: &dyn Fixture) {
+    let (provider, relocation) = (fixture.provider(), RelocationId::new());
+    let order = instance_order(&*provider, relocation).await;
+    if !provider.holds_addresses() {
+        expect_error!(provider.hold_addresses(&order), Error::Unsupported { .. });
+        return undo(&*provider, &order).await;
+    }
+    let disks = provider.made_for(relocation).await.expect("made_for");
+    let early = InstanceOrder { disks: Vec::new(), ..order.clone() };
+    let held = provider.hold_addresses(&early).await.expect("hold_addresses");
+    assert_eq!(held[0].mac, order.nics[0].mac);
+    assert!(!held[0].addresses.is_empty(), "{held:?}");
+    assert_eq!(fixture.another().hold_addresses(&early).await.expect("hold_addresses again"), held);
+    assert_ne!(provider.made_for(relocation).await.expect("made_for"), disks, "what is held must be found");
+    for _ in 0..2 {
+        provider.release_addresses(relocation, &order.name).await.expect("release_addresses");
+        assert_eq!(provider.made_for(relocation).await.expect("made_for"), disks);
+    }
+
+    let held = provider.hold_addresses(&early).await.expect("hold_addresses");
+    provider.create_instance(&order).await.expect("create_instance");
+    provider.start(&order.name).await.expect("start");
+    let nics = provider.inspect(&order.name).await.expect("inspect").nics;
+    assert_eq!(nics[0].addresses, held[0].addresses, "it has the addresses that were held");
+    provider.release_addresses(relocation, &order.name).await.expect("release_addresses");
+    let nics = provider.inspect(&order.name).await.expect("inspect").nics;
+    assert_eq!(nics[0].addresses, held[0].addresses, "what is used is not given up");
+    undo(&*provider, &order).await;
 }

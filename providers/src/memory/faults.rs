@@ -23,6 +23,8 @@ pub enum Op {
     Reserve,
     CreateDisk,
     DeleteDisk,
+    HoldAddresses,
+    ReleaseAddresses,
     CreateInstance,
     DeleteInstance,
     Settle,
@@ -32,7 +34,7 @@ pub enum Op {
 }
 
 impl Op {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Capacity,
         Self::Instances,
         Self::Inspect,
@@ -46,6 +48,8 @@ impl Op {
         Self::Reserve,
         Self::CreateDisk,
         Self::DeleteDisk,
+        Self::HoldAddresses,
+        Self::ReleaseAddresses,
         Self::CreateInstance,
         Self::DeleteInstance,
         Self::Settle,

@@ -56,6 +56,17 @@ impl MemoryProvider {
         format!("/pool/fluidcloud-{relocation}-{}-{}.{ending}", disk.component, disk.disk)
     }
 
+    /// As it gives them.
+    fn nic(&self, ordered: &Nic) -> Nic {
+        Nic {
+            mac: ordered.mac.clone(),
+            model: self.hardware.nic.clone(),
+            network: "default".into(),
+            addresses: Vec::new(),
+            floating: Vec::new(),
+        }
+    }
+
     fn turn(&self, cloud: &mut Cloud, instance: &InstanceName, power: Power) -> Result<(), Error> {
         let held = self.held(cloud, instance)?;
         if held.power == power {
@@ -227,6 +238,38 @@ impl Provider for MemoryProvider {
         })
     }
 
+    fn holds_addresses(&self) -> bool {
+        true
+    }
+
+    async fn hold_addresses(&self, order: &InstanceOrder) -> Result<Vec<Nic>, Error> {
+        self.call(Op::HoldAddresses, &order.name, |cloud| {
+            match cloud.instances.get(&order.name) {
+                Some(held) if held.made_for == Some(order.relocation) => (),
+                Some(_) => return Err(self.taken(&order.name)),
+                None => {
+                    cloud.scraps.insert(held_addresses(order.relocation, &order.name), order.relocation);
+                }
+            }
+            Ok(order
+                .nics
+                .iter()
+                .map(|nic| Nic { addresses: address(nic).into_iter().collect(), ..self.nic(nic) })
+                .collect())
+        })
+    }
+
+    async fn release_addresses(
+        &self,
+        relocation: RelocationId,
+        instance: &InstanceName,
+    ) -> Result<(), Error> {
+        self.call(Op::ReleaseAddresses, instance, |cloud| {
+            cloud.scraps.remove(&held_addresses(relocation, instance));
+            Ok(())
+        })
+    }
+
     async fn create_instance(&self, order: &InstanceOrder) -> Result<(), Error> {
         self.call(Op::CreateInstance, &order.name, |cloud| {
             match cloud.instances.get(&order.name) {
@@ -244,11 +287,6 @@ impl Provider for MemoryProvider {
                     cause,
                 });
             }
-            let nic = |nic: &Nic| Nic {
-                model: self.hardware.nic.clone(),
-                network: "default".into(),
-                ..nic.clone()
-            };
             let held = Held {
                 made_for: Some(order.relocation),
                 kept: None,
@@ -261,11 +299,12 @@ impl Provider for MemoryProvider {
                 memory_bytes: order.memory_bytes,
                 firmware: order.firmware,
                 disks: order.disks.iter().map(|(disk, place)| (disk.disk.clone(), place.clone())).collect(),
-                nics: order.nics.iter().map(nic).collect(),
+                nics: order.nics.iter().map(|nic| self.nic(nic)).collect(),
                 concerns: Vec::new(),
                 note: order.note.clone(),
                 made_at: OffsetDateTime::now_utc(),
             };
+            cloud.scraps.remove(&held_addresses(order.relocation, &order.name));
             cloud.instances.insert(order.name.clone(), held);
             Ok(())
         })
@@ -346,22 +385,35 @@ fn describe(name: &InstanceName, held: &Held, cloud: &Cloud, hardware: &Hardware
         vcpus: held.vcpus,
         memory_bytes: held.memory_bytes,
         disks: disks.collect(),
-        nics: held.nics.clone(),
+        nics: nics(held),
         addresses: addresses(held),
         concerns: held.concerns.clone(),
         settings: None,
     }
 }
 
-/// From the last three bytes of the first hardware address, so that the same guest has the same one.
 fn addresses(held: &Held) -> Vec<IpAddr> {
-    if held.power != Power::Running {
-        return Vec::new();
-    }
-    let Some(nic) = held.nics.first() else { return Vec::new() };
+    nics(held).into_iter().take(1).flat_map(|nic| nic.addresses).collect()
+}
+
+/// With the addresses that they have while it runs.
+fn nics(held: &Held) -> Vec<Nic> {
+    let runs = held.power == Power::Running;
+    let nic =
+        |nic: &Nic| Nic { addresses: address(nic).filter(|_| runs).into_iter().collect(), ..nic.clone() };
+    held.nics.iter().map(nic).collect()
+}
+
+/// From the last three bytes of the hardware address, so that the same guest has the same one.
+fn address(nic: &Nic) -> Option<IpAddr> {
     let bytes: Vec<u8> = nic.mac.split(':').filter_map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
     match bytes[..] {
-        [_, _, _, a, b, c] => vec![IpAddr::V4(Ipv4Addr::new(10, a, b, c))],
-        _ => Vec::new(),
+        [_, _, _, a, b, c] => Some(IpAddr::V4(Ipv4Addr::new(10, a, b, c))),
+        _ => None,
     }
+}
+
+/// Where it is noted that they are kept for an instance.
+fn held_addresses(relocation: RelocationId, instance: &InstanceName) -> String {
+    format!("/addresses/{relocation}/{instance}")
 }

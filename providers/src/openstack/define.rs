@@ -124,7 +124,7 @@ impl OpenstackProvider {
     }
 
     /// Whoever comes second finds the port of the first by its hardware address, which a network has only once.
-    async fn make_ports(&self, order: &InstanceOrder) -> Result<(), Error> {
+    pub(super) async fn make_ports(&self, order: &InstanceOrder) -> Result<(), Error> {
         if order.nics.is_empty() {
             return Ok(());
         }

@@ -189,6 +189,16 @@ error: unclosed group; correct `match`; it is a Rust `regex`, which has no look-
 }
 
 #[test]
+fn an_address_is_asked_of_a_component_that_has_one() {
+    insta::assert_snapshot!(rewriting("a", "{{address:db}}").unwrap_err(), @"rewrite rule 1 of component `app` (file `/etc/shop.conf`) asks for the address of `db`, which the service does not have; use one of `app`, `images`");
+    insta::assert_snapshot!(rewriting("a", "{{address:d b}}").unwrap_err(), @"rewrite rule 1 of component `app` (file `/etc/shop.conf`) asks for the address of `d b`, which is no name of a component; write it like {{address:db}}");
+    insta::assert_snapshot!(rewriting("(a)", "$1{{address:app}}").unwrap_err(), @"rewrite rule 1 of component `app` (file `/etc/shop.conf`) has a group such as `$1` right before an address, whose digits it would swallow; write `${1}` for `$1`");
+    for replace in ["{{address:app}}", "http://{{address:images}}/", "${0}{{address:app}}", "{{ other }}"] {
+        rewriting("a", replace).unwrap();
+    }
+}
+
+#[test]
 fn a_check_asks_what_moves_in_a_way_that_can_be_asked() {
     insta::assert_snapshot!(told(|request| request.verify[0].component = "ap".parse().unwrap()), @"InvalidRequest: a check asks component `ap`, which service `shop` does not have; use one of `app`, `images`");
     insta::assert_snapshot!(told(|request| request.verify[0].component = "images".parse().unwrap()), @"InvalidRequest: a check asks component `images`, which stays where it is; check a component that moves; what stays is checked by its `url`");
