@@ -7,7 +7,7 @@ use rustls::server::ParsedCertificate;
 use std::fmt;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// SHA-256 of a key's SubjectPublicKeyInfo in DER. Shown as `sha256:<hex>`.
@@ -84,7 +84,9 @@ impl Identity {
         let params = rcgen::CertificateParams::new(vec!["viaduct".to_owned()]).map_err(fail)?;
         let certificate = params.self_signed(&key).map_err(fail)?;
         // It gets its name when it is whole, as half an identity would be refused for ever.
-        let draft = path.with_added_extension(format!("new-{}", std::process::id()));
+        let mut draft = path.as_os_str().to_owned();
+        draft.push(format!(".new-{}", std::process::id()));
+        let draft = PathBuf::from(draft);
         let written = write_private(&draft, (key.serialize_pem() + &certificate.pem()).as_bytes());
         let named = written.and_then(|()| match std::fs::hard_link(&draft, path) {
             // Another was quicker: its identity is it.
