@@ -45,7 +45,8 @@ pub async fn run(config: &Config, told: UsageArgs) -> Result<(), Fault> {
         return Err(Fault::usage("the period ends before it begins", "give a --from that is before --to"));
     }
     let (provider, instances) = asked(config, &registry, &told).await?;
-    let usage = registry.get(&provider)?.usage(&instances, period).await?;
+    let usage = registry.get(&provider)?.usage(&instances, period).await;
+    let usage = usage.map_err(|error| Fault::from(error.to_failure()))?;
     match told.output {
         Output::Text => output::line(text(&usage)),
         Output::Json => output::json(&usage),
