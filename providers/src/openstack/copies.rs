@@ -32,6 +32,8 @@ impl OpenstackProvider {
         if let Some(copy) = self.good_copy(relocation, &volume.id, &moment).await? {
             return Ok(copy);
         }
+        // Some storage makes a volume of the first snapshot only: of a later one it refuses the file that lies below.
+        self.drop_snapshots_of(relocation, &volume.id).await?;
         let tags = copy_tags(relocation, &volume.id, &moment);
         let name = format!("fluidcloud-{}-copy", tag::label(relocation));
         let snapshot = self.api.make_snapshot(&volume.id, &name, tags.clone()).await?;
@@ -116,6 +118,16 @@ impl OpenstackProvider {
             }
         }
         Ok(good)
+    }
+
+    /// Those of other moments, and of attempts that failed. Their clones are gone by now.
+    async fn drop_snapshots_of(&self, relocation: RelocationId, of: &str) -> Result<(), Error> {
+        for snapshot in self.api.snapshots_of(relocation).await? {
+            if snapshot.metadata.get(OF).is_some_and(|found| found == of) {
+                self.api.delete_snapshot(&snapshot.id).await?;
+            }
+        }
+        Ok(())
     }
 
     /// All copies, and what they were made from. Volumes first: a snapshot may be held by its clone.
