@@ -103,7 +103,7 @@ pub struct BrokerArgs {
 
 #[derive(Debug, clap::Args)]
 pub struct MigratorArgs {
-    /// image, volume, rewrite; those of `workers.kinds` when left out.
+    /// image, volume, rewrite, object; those of `workers.kinds` when left out.
     pub kinds: Vec<MigratorKind>,
     /// Providers at whose site it works; all configured ones when left out.
     #[arg(long = "site", value_name = "SITE")]

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use fluidcloud_proto::alone::ContainerCopied;
 use fluidcloud_proto::progress::{Area, TransferReport};
 use fluidcloud_proto::report::{AddressReport, CheckReport, Report, StepReport, TargetReport};
 use fluidcloud_proto::status::RelocationStatus;
@@ -28,6 +29,9 @@ pub fn of(status: &RelocationStatus) -> Report {
         transfers: Vec::new(),
         target: None,
         instances: Vec::new(),
+        volumes: Vec::new(),
+        images: Vec::new(),
+        containers: Vec::new(),
         folded: Vec::new(),
         rewritten: Vec::new(),
         adapted: Vec::new(),
@@ -44,6 +48,7 @@ pub fn text(report: &Report) -> String {
     if !report.transfers.is_empty() {
         parts.push(transfers(&report.transfers));
     }
+    parts.push(alone(report));
     parts.push(guests(report));
     parts.push(checks(&report.checks));
     parts.push(report.instances.iter().map(instance).collect::<Vec<_>>().join("\n"));
@@ -80,7 +85,6 @@ fn transfers(transfers: &[TransferReport]) -> String {
         ["DISK", "ON DISK", "READ", "ZERO", "FREE", "REUSED", "ON WIRE", "TIME", "DIGEST", "BOTH ENDS"];
     let mut table = Table::new(&header);
     for transfer in transfers {
-        let digest: String = transfer.digest.chars().take(16).collect();
         table.row([
             transfer.disk.to_string(),
             units::bytes(transfer.bytes_total),
@@ -90,7 +94,7 @@ fn transfers(transfers: &[TransferReport]) -> String {
             units::bytes(transfer.bytes_reused),
             units::bytes(transfer.bytes_on_wire),
             units::seconds(transfer.seconds),
-            digest,
+            shortened(&transfer.digest),
             if transfer.verified { "equal" } else { "NOT COMPARED" }.to_owned(),
         ]);
     }
@@ -108,6 +112,57 @@ fn found(area: &Area) -> String {
     };
     let (start, length) = (units::bytes(area.start_bytes), units::bytes(area.length_bytes));
     format!("at {start}: {} of {length}, {read}", area.content)
+}
+
+/// What moved without an instance.
+fn alone(report: &Report) -> String {
+    let volumes = report
+        .volumes
+        .iter()
+        .map(|volume| format!("{} is volume {} in {}", volume.component, volume.name, volume.provider));
+    let images = report.images.iter().map(|image| {
+        format!(
+            "{} is image {} ({}): {} of {}, {}, compared with {}, in {}",
+            image.component,
+            image.name,
+            image.id,
+            units::bytes(image.bytes),
+            image.disk_format,
+            shortened(&image.digest),
+            image.compared.join(", "),
+            units::seconds(image.seconds)
+        )
+    });
+    let containers = report.containers.iter().map(container);
+    volumes.chain(images).chain(containers).collect::<Vec<_>>().join("\n")
+}
+
+fn container(copied: &ContainerCopied) -> String {
+    let mut told = format!(
+        "{} is container {}: {} objects, {}, {}; {} written ({}), {} there already, {} digested by us, {} manifests, in {}",
+        copied.component,
+        copied.name,
+        copied.objects,
+        units::bytes(copied.bytes),
+        shortened(&copied.digest),
+        copied.copied,
+        units::bytes(copied.bytes_copied),
+        copied.reused,
+        copied.digested,
+        copied.manifests,
+        units::seconds(copied.seconds)
+    );
+    if !copied.segment_containers.is_empty() {
+        let _ = write!(told, "; segments in {}", copied.segment_containers.join(", "));
+    }
+    if copied.gone > 0 {
+        let _ = write!(told, "; {} gone meanwhile", copied.gone);
+    }
+    told
+}
+
+fn shortened(digest: &str) -> String {
+    digest.chars().take(16).collect()
 }
 
 fn guests(report: &Report) -> String {

@@ -1,6 +1,7 @@
 //! From topology and request to the plan: a DAG of steps, always the same for the same input. Independent disks and
 //! components go side by side; nothing of the source is touched before everything that can fail early has passed.
 
+mod alone;
 pub mod preview;
 pub mod rehearsal;
 #[cfg(test)]
@@ -20,17 +21,24 @@ use crate::relocation::{folds_into, moving};
 pub fn make(request: &RelocationRequest, topology: &Topology, target: &ProviderId) -> Result<Plan, Failure> {
     let mut planner = Planner { target, steps: Vec::new() };
     let parts = parts(request, topology)?;
+    alone::check(request, topology)?;
     planner.add(StepId::Reserve, Vec::new(), Runner::Conduit);
-    let early = planner.before_the_freeze(request, &parts);
+    let mut early = planner.before_the_freeze(request, &parts);
+    let mut arrived = planner.alone(request);
+    early.extend(arrived.iter().cloned());
     for part in &parts {
         planner.freeze_and_move(part, &parts, &early);
     }
+    let stopped: Vec<StepId> = parts.iter().map(|part| StepId::Freeze(part.name.clone())).collect();
+    arrived.extend(planner.catch_up(request, &stopped));
     for part in &parts {
         let mut after = vec![StepId::Create(part.name.clone())];
         after.extend(part.needs.iter().map(|needed| StepId::Verify((*needed).clone())));
+        after.extend(part.needs_alone.iter().cloned());
         planner.add(StepId::Verify(part.name.clone()), after, Runner::Conduit);
     }
-    let verified = parts.iter().map(|part| StepId::Verify(part.name.clone())).collect();
+    let mut verified: Vec<StepId> = parts.iter().map(|part| StepId::Verify(part.name.clone())).collect();
+    verified.extend(arrived);
     planner.add(StepId::Commit, verified, Runner::Conduit);
     planner.add(StepId::Tidy, vec![StepId::Commit], Runner::Conduit);
     let steps = sorted(planner.steps)?;
@@ -74,6 +82,8 @@ struct Part<'a> {
     found: &'a Instance,
     /// Only components that move too.
     needs: Vec<&'a ComponentName>,
+    /// By which what it needs and is no instance is there.
+    needs_alone: Vec<StepId>,
     observed: bool,
 }
 
@@ -103,13 +113,16 @@ fn parts<'a>(request: &'a RelocationRequest, topology: &'a Topology) -> Result<V
             request.verify.iter().any(|check| check.component == *name && check.http.unchanged.is_some());
         let needs = request.service.components.iter().find(|component| component.name == *name);
         let needs = needs.map(|component| component.needs.as_slice()).unwrap_or_default();
+        let components = request.service.components.iter();
+        let needed = components.filter(|component| needs.contains(&component.name));
+        let needs_alone = needed.filter_map(|component| alone::arrived(component, true)).collect();
         let needs = needs.iter().filter(|needed| moving(request).any(|(name, _)| name == *needed)).collect();
-        let part = Part { name, wanted, found: &placed.instance, needs, observed };
+        let part = Part { name, wanted, found: &placed.instance, needs, needs_alone, observed };
         check(&part)?;
         parts.push(part);
     }
-    if parts.is_empty() {
-        let message = format!("service {} has no instance to move", request.service.name);
+    if parts.is_empty() && !request.service.components.iter().any(|component| component.is_alone()) {
+        let message = format!("service {} has nothing to move", request.service.name);
         return Err(Failure::never(Code::InvalidRequest, message, "give a component an `instance`"));
     }
     Ok(parts)

@@ -12,6 +12,7 @@
 //!                                                    Stuck
 //! ```
 
+mod alone;
 mod due;
 pub mod fact;
 mod forward;
@@ -32,6 +33,7 @@ use fluidcloud_proto::task::{Hardware, Output};
 use fluidcloud_proto::topology::{DiskPlace, Topology};
 use time::OffsetDateTime;
 
+pub(crate) use alone::target_name_of_volume;
 pub use due::Effect;
 pub use fact::{Done, Entry, Fact, Observation};
 pub use step::{STEP_ATTEMPTS_MAX, STEP_ISSUES_MAX, State, Step, UNDO_ATTEMPTS_MAX, Undo};
@@ -399,7 +401,8 @@ fn room_for(request: &RelocationRequest, topology: &Topology) -> u64 {
             })
             .sum()
     };
-    moving(request).map(of).sum()
+    let alone = topology.volumes.iter().map(|volume| volume.found.disk.allocated_bytes);
+    moving(request).map(of).chain(alone).sum()
 }
 
 /// The disk is folded into its instance's own file system, so that at the target it exists only for the move.

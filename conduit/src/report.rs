@@ -2,6 +2,7 @@
 
 mod addresses;
 
+use fluidcloud_proto::alone::{ContainerCopied, VolumeMoved};
 use fluidcloud_proto::failure::Failure;
 use fluidcloud_proto::ids::ComponentName;
 use fluidcloud_proto::plan::StepId;
@@ -14,6 +15,7 @@ use fluidcloud_providers::Stopped;
 use time::OffsetDateTime;
 
 use crate::relocation::step::seconds_between;
+use crate::relocation::target_name_of_volume;
 use crate::relocation::{Done, Relocation, Stage, State, Step};
 use crate::status::{phase, seconds};
 
@@ -28,6 +30,9 @@ pub fn report(relocation: &Relocation) -> Report {
         transfers: relocation.steps.iter().filter_map(transfer).collect(),
         target: instances.first().cloned(),
         instances,
+        volumes: if state == Phase::Succeeded { volumes(relocation) } else { Vec::new() },
+        images: Vec::new(),
+        containers: Vec::new(),
         folded: Vec::new(),
         rewritten: Vec::new(),
         adapted: Vec::new(),
@@ -45,11 +50,50 @@ pub fn report(relocation: &Relocation) -> Report {
             Some(Done::Migrated { output: Output::Rewritten { files } }) => {
                 report.rewritten.extend_from_slice(files)
             }
+            Some(Done::Migrated { output: Output::ImageCopied(copied) }) => report.images.push(copied.clone()),
+            Some(Done::Migrated { output: Output::ContainerCopied(copied) }) => {
+                copied_once(&mut report.containers, copied)
+            }
             Some(Done::Verified { checks, .. }) => report.checks.extend_from_slice(checks),
             _ => {}
         }
     }
     report
+}
+
+/// A container that was copied once more is told as one: what there is by the latest, what was done by both.
+fn copied_once(all: &mut Vec<ContainerCopied>, copied: &ContainerCopied) {
+    let Some(told) = all.iter_mut().find(|told| told.component == copied.component) else {
+        return all.push(copied.clone());
+    };
+    let mut segment_containers = std::mem::take(&mut told.segment_containers);
+    segment_containers.extend_from_slice(&copied.segment_containers);
+    segment_containers.sort();
+    segment_containers.dedup();
+    *told = ContainerCopied {
+        segment_containers,
+        copied: told.copied + copied.copied,
+        bytes_copied: told.bytes_copied + copied.bytes_copied,
+        reused: told.reused,
+        manifests: told.manifests + copied.manifests,
+        digested: told.digested + copied.digested,
+        gone: told.gone + copied.gone,
+        seconds: told.seconds + copied.seconds,
+        ..copied.clone()
+    };
+}
+
+fn volumes(relocation: &Relocation) -> Vec<VolumeMoved> {
+    let (Some(provider), Some(topology)) = (&relocation.target, &relocation.topology) else {
+        return Vec::new();
+    };
+    let all = topology.volumes.iter();
+    all.map(|volume| VolumeMoved {
+        component: volume.component.clone(),
+        provider: provider.clone(),
+        name: target_name_of_volume(relocation, &volume.component, &volume.found).to_owned(),
+    })
+    .collect()
 }
 
 /// Those that were begun.

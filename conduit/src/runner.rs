@@ -1,6 +1,7 @@
 //! The steps the conduit runs itself, through the providers: reserve, observe, freeze, create, verify, commit, tidy,
 //! and every undo. Each may be run again after a crash at any point of it. Nothing here knows the log.
 
+mod alone;
 pub mod inspect;
 mod observe;
 mod steps;

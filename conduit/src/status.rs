@@ -1,5 +1,6 @@
 //! From the state of a relocation to what users see of it. Derived; nothing is decided on it.
 
+use fluidcloud_proto::alone::part;
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::plan::StepId;
 use fluidcloud_proto::progress::TransferProgress;
@@ -66,7 +67,9 @@ fn phase_of(step: &StepId) -> (u8, Phase) {
         StepId::Reserve | StepId::Rehearse(_) | StepId::Address(_) | StepId::Observe(_) => {
             (0, Phase::Planned)
         }
-        StepId::Prepare(_) | StepId::Freeze(_) | StepId::Sync(_) => (1, Phase::InitialSync),
+        StepId::Prepare(_) | StepId::Freeze(_) | StepId::Sync(_) | StepId::Copy(_) | StepId::Recopy(_) => {
+            (1, Phase::InitialSync)
+        }
         StepId::Adapt(_) | StepId::Fold(_) | StepId::Rewrite(_) => (2, Phase::Adapting),
         StepId::Create(_) => (3, Phase::Creating),
         StepId::Verify(_) | StepId::Commit | StepId::Tidy => (4, Phase::Verifying),
@@ -150,7 +153,13 @@ pub(crate) fn seconds(step: &Step, now: OffsetDateTime) -> f64 {
 }
 
 fn transfer(step: &Step, seen: &Seen<'_>) -> Option<TransferStatus> {
-    let StepId::Sync(disk) = &step.id else { return None };
+    let disk = match &step.id {
+        StepId::Sync(disk) => disk.clone(),
+        // Shown as disks are.
+        StepId::Copy(component) if step.begun() => part(component, "copy"),
+        StepId::Recopy(component) if step.begun() => part(component, "recopy"),
+        _ => return None,
+    };
     let state = match &step.state {
         State::Waiting => StepState::Waiting,
         State::Issued | State::Leased { .. } => StepState::Running,
@@ -159,6 +168,8 @@ fn transfer(step: &Step, seen: &Seen<'_>) -> Option<TransferStatus> {
         State::Failed => StepState::Failed,
     };
     let progress = match &step.output {
+        Some(Done::Migrated { output: Output::ImageCopied(copied) }) => whole(copied.bytes),
+        Some(Done::Migrated { output: Output::ContainerCopied(copied) }) => whole(copied.bytes),
         Some(Done::Migrated { output: Output::Synced { transfer } }) => TransferProgress {
             bytes_total: transfer.bytes_total,
             bytes_done: transfer.bytes_total,
@@ -177,5 +188,9 @@ fn transfer(step: &Step, seen: &Seen<'_>) -> Option<TransferStatus> {
             progress
         }
     };
-    Some(TransferStatus { disk: disk.clone(), state, progress })
+    Some(TransferStatus { disk, state, progress })
+}
+
+fn whole(bytes: u64) -> TransferProgress {
+    TransferProgress { bytes_total: bytes, bytes_done: bytes, ..TransferProgress::default() }
 }

@@ -8,6 +8,7 @@ use fluidcloud_conduit::relocation::{
 };
 use fluidcloud_conduit::report::report;
 use fluidcloud_conduit::status::{Seen, phase, status};
+use fluidcloud_proto::alone::ImageCopied;
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{Epoch, RelocationId};
 use fluidcloud_proto::offer::Offer;
@@ -106,6 +107,16 @@ fn output(step: &StepId) -> Done {
         StepId::Fold(_) => {
             migrated(Output::Folded(Folded { into: "/srv".into(), entries: 1, bytes: 1, digest: "d".into() }))
         }
+        StepId::Copy(name) | StepId::Recopy(name) => migrated(Output::ImageCopied(ImageCopied {
+            component: name.clone(),
+            name: "image".into(),
+            id: "1".into(),
+            bytes: 1,
+            disk_format: "raw".into(),
+            digest: "d".into(),
+            compared: Vec::new(),
+            seconds: 1.0,
+        })),
         StepId::Create(name) => Done::Created { instance: name.as_str().parse().unwrap() },
         StepId::Verify(_) => Done::Verified { addresses: Vec::new(), checks: Vec::new(), nics: Vec::new() },
         StepId::Commit => Done::Committed,

@@ -116,6 +116,10 @@ fn same(one: &Output, other: &Output) -> bool {
         (Output::Synced { transfer: a }, Output::Synced { transfer: b }) => {
             (&a.disk, a.bytes_total, &a.digest, a.verified) == (&b.disk, b.bytes_total, &b.digest, b.verified)
         }
+        (Output::ContainerCopied(a), Output::ContainerCopied(b)) => {
+            (&a.name, a.objects, a.bytes, &a.digest) == (&b.name, b.objects, b.bytes, &b.digest)
+        }
+        (Output::ImageCopied(a), Output::ImageCopied(b)) => (&a.id, &a.digest) == (&b.id, &b.digest),
         // What is adapted already needs no change; real ones tell from their record what the first did.
         (Output::Adapted { .. }, Output::Adapted { .. }) => true,
         _ => one == other,

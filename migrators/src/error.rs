@@ -4,7 +4,7 @@
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::plan::MigratorKind;
 
-use crate::{binary, guest, image, rewrite, volume};
+use crate::{binary, guest, image, object, rewrite, volume};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -22,6 +22,8 @@ pub enum Error {
     Fold(#[from] volume::fold::Error),
     #[error(transparent)]
     Rewrite(#[from] rewrite::Error),
+    #[error(transparent)]
+    Object(#[from] object::Error),
     #[error("a migrator of kind `{kind}` was given `{work}`")]
     WrongWork { kind: MigratorKind, work: &'static str },
     #[error("this worker has no migrator of kind `{0}`")]
@@ -57,6 +59,7 @@ impl Error {
             Self::Adapt(error) => error.to_failure(),
             Self::Fold(error) => error.to_failure(),
             Self::Rewrite(error) => error.to_failure(),
+            Self::Object(error) => error.to_failure(),
             Self::WrongWork { .. } | Self::Panicked(_) => {
                 Failure::never(Code::Internal, self.to_string(), "report it with the log of the worker")
             }

@@ -8,6 +8,7 @@ pub mod guest;
 pub mod image;
 pub mod memory;
 pub mod migrator;
+pub mod object;
 pub mod rehearse;
 pub mod rewrite;
 pub mod volume;

@@ -20,10 +20,11 @@ use fluidcloud_proto::task::{
 };
 use fluidcloud_proto::topology::DiskPlace;
 use fluidcloud_providers::memory::MemoryProvider;
-use fluidcloud_providers::{DiskOrder, Provider};
+use fluidcloud_providers::{DiskOrder, Provider, Registry};
 
 use crate::error::Error;
 use crate::migrator::{Context, Migrator, name_of};
+use crate::object::ObjectMigrator;
 use disk::Files;
 
 /// Bytes copied between two await points, so that a copy can be interrupted.
@@ -32,10 +33,15 @@ const CHUNK_BYTES: usize = 256;
 /// One simulated migrator of each kind, for these clouds.
 pub fn migrators(clouds: &[MemoryProvider]) -> Vec<Arc<dyn Migrator>> {
     let world = Arc::new(World { clouds: clouds.to_vec(), epochs: Mutex::default(), done: Mutex::default() });
-    MigratorKind::ALL
-        .into_iter()
-        .map(|kind| Arc::new(MemoryMigrator { kind, world: world.clone() }) as Arc<dyn Migrator>)
-        .collect()
+    let simulated = |kind| Arc::new(MemoryMigrator { kind, world: world.clone() }) as Arc<dyn Migrator>;
+    // That one needs no site, and so is the real one.
+    let mut registry = Registry::default();
+    for cloud in clouds {
+        registry = registry.with(Arc::new(cloud.clone()));
+    }
+    let object: Arc<dyn Migrator> = Arc::new(ObjectMigrator::new(Arc::new(registry)));
+    let sited = MigratorKind::ALL.into_iter().filter(|kind| *kind != MigratorKind::Object);
+    sited.map(simulated).chain([object]).collect()
 }
 
 #[derive(Clone, Debug)]

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use crate::binary::ViaductBinary;
 use crate::error::Error;
 use crate::image::ImageMigrator;
+use crate::object::ObjectMigrator;
 use crate::rewrite::RewriteMigrator;
 use crate::volume::VolumeMigrator;
 
@@ -72,7 +73,8 @@ impl Migrators {
         Self(vec![
             Arc::new(ImageMigrator::new(registry.clone(), viaduct.clone())),
             Arc::new(VolumeMigrator::new(registry.clone(), viaduct.clone())),
-            Arc::new(RewriteMigrator::new(registry, viaduct)),
+            Arc::new(RewriteMigrator::new(registry.clone(), viaduct)),
+            Arc::new(ObjectMigrator::new(registry)),
         ])
     }
 
@@ -110,5 +112,7 @@ pub(crate) fn name_of(work: &Work) -> &'static str {
         Work::FoldVolume(_) => "fold_volume",
         Work::RehearseGuest(_) => "rehearse_guest",
         Work::RewriteConfig(_) => "rewrite_config",
+        Work::CopyImage(_) => "copy_image",
+        Work::CopyContainer(_) => "copy_container",
     }
 }

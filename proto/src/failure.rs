@@ -26,6 +26,8 @@ pub enum Code {
     UnknownProvider,
     UnknownInstance,
     UnknownDisk,
+    UnknownImage,
+    UnknownContainer,
     UnknownRelocation,
     CriticalConcern,
     NoOffer,

@@ -1,6 +1,7 @@
 //! What is said: the ids, documents and messages that every part of FluidCloud exchanges, and the [`bus`] that
 //! carries them. Nothing here acts; a type is here because it crosses a process or is written down.
 
+pub mod alone;
 pub mod bus;
 pub mod command;
 pub mod event;

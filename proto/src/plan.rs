@@ -41,6 +41,10 @@ pub enum StepId {
     Freeze(ComponentName),
     /// The bytes move and are verified by digest.
     Sync(DiskId),
+    /// An image or a container arrives, from one cloud's API to the other's. Undo: remove it.
+    Copy(ComponentName),
+    /// What came into a container until the service stopped arrives too.
+    Recopy(ComponentName),
     /// The guest learns the target's hardware.
     Adapt(ComponentName),
     /// A volume's content moves into the instance's own file system.
@@ -67,6 +71,8 @@ impl fmt::Display for StepId {
             StepId::Prepare(disk) => write!(f, "prepare {disk}"),
             StepId::Freeze(component) => write!(f, "freeze {component}"),
             StepId::Sync(disk) => write!(f, "sync {disk}"),
+            StepId::Copy(component) => write!(f, "copy {component}"),
+            StepId::Recopy(component) => write!(f, "recopy {component}"),
             StepId::Adapt(component) => write!(f, "adapt {component}"),
             StepId::Fold(disk) => write!(f, "fold {disk}"),
             StepId::Rewrite(component) => write!(f, "rewrite {component}"),
@@ -94,16 +100,19 @@ pub enum MigratorKind {
     Image,
     Volume,
     Rewrite,
+    /// Images and objects, from one cloud's API to the other's.
+    Object,
 }
 
 impl MigratorKind {
-    pub const ALL: [Self; 3] = [Self::Image, Self::Volume, Self::Rewrite];
+    pub const ALL: [Self; 4] = [Self::Image, Self::Volume, Self::Rewrite, Self::Object];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Image => "image",
             Self::Volume => "volume",
             Self::Rewrite => "rewrite",
+            Self::Object => "object",
         }
     }
 }
@@ -120,6 +129,6 @@ impl std::str::FromStr for MigratorKind {
         Self::ALL
             .into_iter()
             .find(|kind| kind.as_str() == given)
-            .ok_or_else(|| format!("unknown migrator kind `{given}`: use image, volume or rewrite"))
+            .ok_or_else(|| format!("unknown migrator kind `{given}`: use image, volume, rewrite or object"))
     }
 }

@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::alone::{ContainerCopied, ImageCopied, VolumeMoved};
 use crate::failure::Failure;
 use crate::ids::{ComponentName, InstanceName, ProviderId, RelocationId};
 use crate::progress::TransferReport;
@@ -25,6 +26,13 @@ pub struct Report {
     pub target: Option<TargetReport>,
     /// Every moved instance.
     pub instances: Vec<TargetReport>,
+    /// Volumes that were moved alone, and are at the target under these names.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<VolumeMoved>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<ImageCopied>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<ContainerCopied>,
     pub folded: Vec<Folded>,
     pub rewritten: Vec<FileDiff>,
     /// What was changed inside guests, one line each.

@@ -1,6 +1,7 @@
 //! The relocation request, schema version 1: what any AMQP client publishes to `fluidcloud.requests`, and what a
 //! user writes in YAML or JSON. It names providers and never holds a credential.
 
+mod alone;
 mod parse;
 pub mod placeholder;
 #[cfg(test)]
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ComponentName, DiskName, InstanceName, ProviderId, RelocationId};
 
+pub use alone::{ContainerComponent, ImageComponent, Visibility, VolumeComponent};
 pub use parse::{REQUEST_BYTES_MAX, from_json, from_text};
 pub use validate::validate;
 
@@ -48,8 +50,8 @@ pub struct Service {
     pub components: Vec<Component>,
 }
 
-/// One part of the service: an instance that moves, or something that stays where it is and is linked to.
-/// Exactly one of `instance` and `stays` is given.
+/// One part of the service: an instance that moves, something that moves without one, or something that stays where it
+/// is and is linked to. Exactly one of `instance`, `volume`, `image`, `container` and `stays` is given.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Component {
@@ -59,6 +61,12 @@ pub struct Component {
     pub needs: Vec<ComponentName>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub instance: Option<InstanceComponent>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<VolumeComponent>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<ImageComponent>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub container: Option<ContainerComponent>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stays: Option<StaysComponent>,
 }

@@ -103,7 +103,7 @@ mod tests {
                 assert_eq!(part["additionalProperties"], false, "{name} would take anything");
             }
         }
-        assert_eq!(objects, 12, "every struct of a request is looked at");
+        assert_eq!(objects, 15, "every struct of a request is looked at");
         assert_eq!(schema["properties"]["version"]["const"], 1);
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::alone::{ContainerCopied, CopyContainer, CopyImage, ImageCopied};
 use crate::ids::{DiskId, Epoch, ProviderId, RelocationId};
 use crate::plan::{MigratorKind, StepId};
 use crate::progress::TransferReport;
@@ -48,6 +49,8 @@ pub enum Work {
     FoldVolume(FoldVolume),
     RehearseGuest(RehearseGuest),
     RewriteConfig(RewriteConfig),
+    CopyImage(CopyImage),
+    CopyContainer(CopyContainer),
 }
 
 /// Make an empty disk at the site, and see that bytes can flow to it from the source's site: what fails there must fail
@@ -167,6 +170,8 @@ pub enum Output {
         files: Vec<FileDiff>,
     },
     Rehearsed(Rehearsed),
+    ImageCopied(ImageCopied),
+    ContainerCopied(ContainerCopied),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::alone::{Alone, DetachedVolume, StoredContainer, StoredImage};
 use crate::ids::{ComponentName, DiskName, InstanceName, ProviderId};
 use crate::surroundings::{Settings, Surroundings};
 
@@ -14,6 +15,12 @@ use crate::surroundings::{Settings, Surroundings};
 pub struct Topology {
     pub provider: ProviderId,
     pub instances: Vec<Placed>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub volumes: Vec<Alone<DetachedVolume>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<Alone<StoredImage>>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub containers: Vec<Alone<StoredContainer>>,
     pub stays: Vec<Link>,
     /// Empty at a provider without such things.
     #[serde(default, skip_serializing_if = "Surroundings::is_empty")]
@@ -146,7 +153,25 @@ impl Topology {
     }
 
     pub fn all_concerns(&self) -> impl Iterator<Item = &Concern> {
-        self.concerns.iter().chain(self.instances.iter().flat_map(|placed| &placed.instance.concerns))
+        let alone = self.volumes.iter().flat_map(|volume| &volume.found.concerns);
+        let alone = alone.chain(self.images.iter().flat_map(|image| &image.found.concerns));
+        let alone = alone.chain(self.containers.iter().flat_map(|container| &container.found.concerns));
+        let instances = self.instances.iter().flat_map(|placed| &placed.instance.concerns);
+        self.concerns.iter().chain(instances).chain(alone)
+    }
+
+    /// The volume that moves alone in this component.
+    pub fn volume(&self, component: &ComponentName) -> Option<&DetachedVolume> {
+        self.volumes.iter().find(|volume| volume.component == *component).map(|volume| &volume.found)
+    }
+
+    pub fn image(&self, component: &ComponentName) -> Option<&StoredImage> {
+        self.images.iter().find(|image| image.component == *component).map(|image| &image.found)
+    }
+
+    pub fn container(&self, component: &ComponentName) -> Option<&StoredContainer> {
+        let mut containers = self.containers.iter();
+        containers.find(|container| container.component == *component).map(|container| &container.found)
     }
 
     pub fn placed(&self, component: &ComponentName) -> Option<&Placed> {

@@ -12,7 +12,7 @@ fn example(name: &str) -> String {
 
 #[test]
 fn the_example_requests_are_valid() {
-    for name in ["shop.yaml", "shop-back.yaml"] {
+    for name in ["shop.yaml", "shop-back.yaml", "goods.yaml"] {
         from_text(&example(name)).unwrap_or_else(|failure| panic!("{name}: {failure}"));
     }
 }

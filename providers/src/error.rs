@@ -12,6 +12,11 @@ pub enum Error {
     UnknownProvider(String),
     #[error("provider `{provider}` has no instance `{instance}`: {remedy}", remedy = self.remedy())]
     UnknownInstance { provider: String, instance: String },
+    /// `what` says of which kind and name: ``volume `data` ``.
+    #[error("provider `{provider}` has no {what}: {remedy}", remedy = self.remedy())]
+    NotThere { provider: String, what: String, code: Code },
+    #[error("this work was fenced: epoch {newer} of it is at provider `{provider}` already: {remedy}", remedy = self.remedy())]
+    Fenced { provider: String, newer: u64 },
     #[error(
         "`{name}` exists already at provider `{provider}` and was not made by this relocation: {remedy}",
         remedy = self.remedy()
@@ -80,6 +85,8 @@ impl Error {
         match self {
             Self::UnknownProvider(_) => Code::UnknownProvider,
             Self::UnknownInstance { .. } => Code::UnknownInstance,
+            Self::NotThere { code, .. } => *code,
+            Self::Fenced { .. } => Code::Fenced,
             Self::NameTaken { .. } => Code::NameTaken,
             Self::NoRoom { .. } | Self::Refused { full: true, .. } => Code::NoRoom,
             Self::HostKey { .. } => Code::HostKey,
@@ -101,6 +108,8 @@ impl Error {
                 "add it under `providers`, or use one that `fluidcloud providers` lists".to_owned()
             }
             Self::UnknownInstance { provider, .. } => format!("see `fluidcloud inspect {provider}`"),
+            Self::NotThere { .. } => "correct its name, or give its id".to_owned(),
+            Self::Fenced { .. } => "nothing: the newer attempt goes on".to_owned(),
             Self::NameTaken { .. } => "choose another `target_name`, or remove it".to_owned(),
             Self::NoRoom { .. } => "free some, or choose another target".to_owned(),
             Self::HostKey { .. } => {

@@ -1,20 +1,28 @@
 //! Clouds and hypervisors behind one trait. A driver acts on its provider and reports; it decides nothing about a
 //! relocation. [`Provider`] is the contract, `conformance` holds every driver to it.
 
+pub mod bytes;
 pub mod config;
 pub mod conformance;
 pub mod error;
+pub mod image_store;
 pub mod libvirt;
 pub mod memory;
+pub mod object_store;
 pub mod openstack;
 pub mod provider;
 pub mod registry;
 pub mod site;
+pub mod volumes;
 
+pub use bytes::{ByteStream, Source};
 pub use config::{Accel, ProviderConfig, SiteConfig, SshConfig};
 pub use error::Error;
+pub use image_store::{ImageOrder, ImageStore};
+pub use object_store::{ContainerOrder, Listed, Object, ObjectKind, ObjectStore, Page, Segment};
 pub use provider::{
     DiskOrder, GuestWork, InstanceOrder, Made, Moment, Period, Provider, Reservation, Stopped,
 };
 pub use registry::Registry;
 pub use site::{Command, Line, LocalSite, Login, Running, Site};
+pub use volumes::Volumes;

@@ -1,6 +1,7 @@
 //! A simulated cloud for tests of the logic: instances and disks are values in memory, nothing is real. What it adds
 //! to the contract is for tests only: faults on demand, a log of calls, and a witness that records illegal acts.
 
+mod alone;
 mod build;
 mod cloud;
 mod faults;
@@ -17,6 +18,7 @@ use fluidcloud_proto::topology::{DiskPlace, Power};
 use crate::error::Error;
 use crate::provider::Stopped;
 
+pub use alone::md5_of;
 pub use build::{Builder, Guest};
 pub use faults::{Call, Op};
 pub use witness::Witness;

@@ -10,15 +10,18 @@ mod containers;
 mod copies;
 mod define;
 mod definition;
+mod detached;
 mod disks;
 mod fixed;
 mod flavors;
 mod held;
 mod helper;
+mod images;
 mod inspect;
 mod keypairs;
 mod lenient;
 mod networks;
+mod objects;
 mod open;
 mod orphans;
 mod place;
@@ -47,10 +50,13 @@ use fluidcloud_proto::usage::Usage;
 use tokio::sync::Mutex;
 
 use crate::error::Error;
+use crate::image_store::ImageStore;
+use crate::object_store::ObjectStore;
 use crate::provider::{
     DiskOrder, GuestWork, InstanceOrder, Made, Moment, Period, Provider, Reservation, Stopped,
 };
 use crate::site::Site;
+use crate::volumes::Volumes;
 use api::Api;
 use api::entry::{self, Places};
 use helper::HelperSite;
@@ -236,6 +242,18 @@ impl Provider for OpenstackProvider {
 
     async fn made_for(&self, relocation: RelocationId) -> Result<Vec<Made>, Error> {
         self.all_made(relocation).await
+    }
+
+    fn volumes(&self) -> Result<Arc<dyn Volumes>, Error> {
+        Ok(Arc::new(self.clone()))
+    }
+
+    fn images(&self) -> Result<Arc<dyn ImageStore>, Error> {
+        Ok(Arc::new(self.clone()))
+    }
+
+    fn objects(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+        Ok(Arc::new(self.clone()))
     }
 }
 

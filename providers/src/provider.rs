@@ -15,7 +15,10 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::error::Error;
+use crate::image_store::ImageStore;
+use crate::object_store::ObjectStore;
 use crate::site::Site;
+use crate::volumes::Volumes;
 
 /// One cloud or hypervisor, as source or as target.
 ///
@@ -176,8 +179,29 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
         })
     }
 
-    /// Everything that carries the tag of this relocation, whatever step made it.
+    /// Everything that carries the tag of this relocation, whatever step made it; of containers see [`ObjectStore`].
     async fn made_for(&self, relocation: RelocationId) -> Result<Vec<Made>, Error>;
+
+    /// Volumes as things of their own.
+    fn volumes(&self) -> Result<Arc<dyn Volumes>, Error> {
+        Err(lacks(self.id(), "move a volume without an instance"))
+    }
+
+    fn images(&self) -> Result<Arc<dyn ImageStore>, Error> {
+        Err(lacks(self.id(), "copy an image: it has no image service"))
+    }
+
+    fn objects(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+        Err(lacks(self.id(), "copy a container: it has no object store"))
+    }
+}
+
+fn lacks(provider: &ProviderId, what: &str) -> Error {
+    Error::Unsupported {
+        provider: provider.to_string(),
+        what: what.to_owned(),
+        remedy: "choose a provider that can, such as an OpenStack cloud, or leave the component out".to_owned(),
+    }
 }
 
 /// Where the tools for work inside guests (libguestfs, qemu-img) are.
@@ -265,6 +289,10 @@ pub enum Made {
     },
     Instance {
         name: InstanceName,
+    },
+    /// An image that was copied here.
+    Image {
+        name: String,
     },
     /// Journals, overlays, locks.
     Scrap {

@@ -1,6 +1,7 @@
 //! `fluidcloud inspect`: what runs at a provider, some instances of it, or the service of a request, what they stand in, and
 //! what may hinder a move. Reads only.
 
+mod alone;
 mod around;
 mod draft;
 mod text;

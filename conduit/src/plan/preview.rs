@@ -137,12 +137,15 @@ pub fn preview(
             }
         })
         .collect();
-    let disks = || topology.instances.iter().flat_map(|placed| &placed.instance.disks);
+    let lone = || topology.volumes.iter().map(|volume| &volume.found.disk);
+    let disks = || topology.instances.iter().flat_map(|placed| &placed.instance.disks).chain(lone());
+    let images = topology.images.iter().map(|image| image.found.size_bytes);
+    let copied: u64 = images.chain(topology.containers.iter().map(|container| container.found.bytes)).sum();
     Ok(Preview {
-        bytes_to_move: disks().map(|disk| disk.allocated_bytes).sum(),
-        bytes_total: disks().map(|disk| disk.size_bytes).sum(),
+        bytes_to_move: disks().map(|disk| disk.allocated_bytes).sum::<u64>() + copied,
+        bytes_total: disks().map(|disk| disk.size_bytes).sum::<u64>() + copied,
         estimated_seconds: longest(&steps, |_| true),
-        estimated_downtime_seconds: longest(&steps, |id| !is_early(id) && !is_late(id)),
+        estimated_downtime_seconds: longest(&steps, |id| !is_early(id, topology) && !is_late(id)),
         rate,
         assumptions: assumptions(request, rate),
         concerns: topology.all_concerns().cloned().collect(),
@@ -153,6 +156,13 @@ pub fn preview(
 
 fn bytes_of(step: &StepId, topology: &Topology) -> u64 {
     match step {
+        StepId::Sync(id) if topology.volume(&id.component).is_some() => {
+            topology.volume(&id.component).map_or(0, |volume| volume.disk.allocated_bytes)
+        }
+        StepId::Copy(name) => {
+            let container = topology.container(name).map(|container| container.bytes);
+            container.or(topology.image(name).map(|image| image.size_bytes)).unwrap_or(0)
+        }
         StepId::Sync(id) | StepId::Fold(id) => topology
             .placed(&id.component)
             .and_then(|placed| placed.instance.disk(&id.disk))
@@ -164,7 +174,7 @@ fn bytes_of(step: &StepId, topology: &Topology) -> u64 {
 fn seconds_of(step: &StepId, bytes: u64, rate: Rate) -> f64 {
     let moving = bytes as f64 / rate.bytes_per_sec().max(1) as f64;
     match step {
-        StepId::Sync(_) => QUICK_SECS + moving,
+        StepId::Sync(_) | StepId::Copy(_) => QUICK_SECS + moving,
         // Within one site: both ends are its own storage.
         StepId::Fold(_) => FOLD_SECS + bytes as f64 / ASSUMED_BYTES_PER_SEC as f64,
         StepId::Rehearse(_) => REHEARSE_SECS,
@@ -176,11 +186,17 @@ fn seconds_of(step: &StepId, bytes: u64, rate: Rate) -> f64 {
     }
 }
 
-fn is_early(step: &StepId) -> bool {
-    matches!(
-        step,
-        StepId::Reserve | StepId::Rehearse(_) | StepId::Address(_) | StepId::Observe(_) | StepId::Prepare(_)
-    )
+fn is_early(step: &StepId, topology: &Topology) -> bool {
+    match step {
+        StepId::Reserve
+        | StepId::Rehearse(_)
+        | StepId::Address(_)
+        | StepId::Observe(_)
+        | StepId::Prepare(_)
+        | StepId::Copy(_) => true,
+        StepId::Sync(disk) => topology.volume(&disk.component).is_some(),
+        _ => false,
+    }
 }
 
 fn is_late(step: &StepId) -> bool {

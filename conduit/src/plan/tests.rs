@@ -33,6 +33,9 @@ fn topology(components: &[(&str, &[&str])]) -> Topology {
     Topology {
         provider: "cloud-a".parse().unwrap(),
         instances: instances.collect(),
+        volumes: Vec::new(),
+        images: Vec::new(),
+        containers: Vec::new(),
         stays: Vec::new(),
         concerns: Vec::new(),
         surroundings: Default::default(),
@@ -205,7 +208,7 @@ fn what_does_not_fit_the_topology_is_told_with_the_remedy() {
     let failure = plan(&shop(), &topology(&[("db", &["vda"])])).unwrap_err();
     assert_eq!(failure.code, Code::UnknownInstance);
     let nothing = request(json!([{"name": "s", "stays": {"kind": "x", "url": "http://x/"}}]), json!([]));
-    assert!(plan(&nothing, &topology(&[])).unwrap_err().message.contains("no instance"));
+    assert!(plan(&nothing, &topology(&[])).unwrap_err().message.contains("nothing to move"));
 }
 
 #[test]

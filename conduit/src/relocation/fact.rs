@@ -100,7 +100,7 @@ pub enum Fact {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Done {
-    /// By a worker: prepare, sync, adapt, fold, rewrite, rehearse.
+    /// By a worker: prepare, sync, adapt, fold, rewrite, rehearse, copy.
     Migrated {
         output: Output,
     },
@@ -177,6 +177,8 @@ impl Done {
                     | (Output::Folded(_), StepId::Fold(_))
                     | (Output::Rewritten { .. }, StepId::Rewrite(_))
                     | (Output::Rehearsed(_), StepId::Rehearse(_))
+                    | (Output::ImageCopied(_), StepId::Copy(_))
+                    | (Output::ContainerCopied(_), StepId::Copy(_) | StepId::Recopy(_))
             ),
             (Done::Reserved, StepId::Reserve)
             | (Done::Addressed { .. }, StepId::Address(_))

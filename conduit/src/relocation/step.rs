@@ -133,6 +133,7 @@ impl Step {
             self.id,
             StepId::Address(_)
                 | StepId::Prepare(_)
+                | StepId::Copy(_)
                 | StepId::Freeze(_)
                 | StepId::Create(_)
                 | StepId::Verify(_)

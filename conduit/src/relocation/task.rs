@@ -52,6 +52,7 @@ impl Relocation {
                 nics: self.placed(component)?.instance.nics.clone(),
                 hardware: self.hardware_at_target()?,
             })),
+            StepId::Copy(component) | StepId::Recopy(component) => self.copy(component),
             StepId::Fold(volume) => self.fold(volume),
             StepId::Rehearse(component) => Ok(Work::RehearseGuest(self.rehearsal(component)?)),
             StepId::Rewrite(component) => Ok(Work::RewriteConfig(RewriteConfig {
@@ -143,6 +144,9 @@ impl Relocation {
     }
 
     pub(crate) fn is_staging(&self, disk: &DiskId) -> Result<bool, Failure> {
+        if self.lone_disk(disk).is_some() {
+            return Ok(false);
+        }
         Ok(folds_into(self.component(&disk.component)?, &disk.disk).is_some())
     }
 
@@ -160,7 +164,16 @@ impl Relocation {
             .ok_or_else(|| amiss(format!("component {component} does not move")))
     }
 
+    /// Of a volume that moves alone.
+    fn lone_disk(&self, disk: &DiskId) -> Option<&Disk> {
+        let volume = self.topology.as_ref()?.volume(&disk.component)?;
+        (volume.disk.name == disk.disk).then_some(&volume.disk)
+    }
+
     fn disk(&self, disk: &DiskId) -> Result<&Disk, Failure> {
+        if let Some(lone) = self.lone_disk(disk) {
+            return Ok(lone);
+        }
         self.placed(&disk.component)?
             .instance
             .disk(&disk.disk)
@@ -168,6 +181,6 @@ impl Relocation {
     }
 }
 
-fn amiss(message: String) -> Failure {
+pub(super) fn amiss(message: String) -> Failure {
     Failure::never(Code::Internal, message, "report this with the relocation's log")
 }

@@ -124,6 +124,7 @@ impl Relocation {
         match &step.id {
             StepId::Address(_)
             | StepId::Prepare(_)
+            | StepId::Copy(_)
             | StepId::Freeze(_)
             | StepId::Create(_)
             | StepId::Verify(_)

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use fluidcloud_proto::alone::Alone;
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{InstanceName, InvalidName, ProviderId};
 use fluidcloud_proto::request::{Component, RelocationRequest};
@@ -28,6 +29,7 @@ pub async fn inspect(
             let (component, needs) = (component.name.clone(), component.needs.clone());
             topology.instances.push(Placed { component, needs, instance });
         }
+        alone(&*provider, component, &mut topology).await?;
         if let Some(link) = link(component) {
             topology.concerns.extend(reach(web, &link).await);
             topology.stays.push(link);
@@ -61,10 +63,38 @@ fn empty(provider: ProviderId) -> Topology {
     Topology {
         provider,
         instances: Vec::new(),
+        volumes: Vec::new(),
+        images: Vec::new(),
+        containers: Vec::new(),
         stays: Vec::new(),
         surroundings: Surroundings::default(),
         concerns: Vec::new(),
     }
+}
+
+/// What moves without an instance.
+async fn alone(
+    provider: &dyn Provider,
+    component: &Component,
+    topology: &mut Topology,
+) -> Result<(), Failure> {
+    let name = || component.name.clone();
+    if let Some(volume) = &component.volume {
+        let volumes = provider.volumes().map_err(told)?;
+        let found = call("the look at a volume", volumes.volume(&volume.id)).await?;
+        topology.volumes.push(Alone { component: name(), found });
+    }
+    if let Some(image) = &component.image {
+        let images = provider.images().map_err(told)?;
+        let found = call("the look at an image", images.image(&image.id)).await?;
+        topology.images.push(Alone { component: name(), found });
+    }
+    if let Some(container) = &component.container {
+        let objects = provider.objects().map_err(told)?;
+        let found = call("the look at a container", objects.container(&container.id)).await?;
+        topology.containers.push(Alone { component: name(), found });
+    }
+    Ok(())
 }
 
 fn link(component: &Component) -> Option<Link> {

@@ -25,6 +25,7 @@ impl Scene<'_> {
             disk_bytes: need.disk_bytes,
         };
         call("the reservation", self.target.reserve(&reservation)).await?;
+        self.reserve_alone().await?;
         Ok(Done::Reserved)
     }
 
@@ -137,6 +138,7 @@ impl Scene<'_> {
 
     /// Every source is stopped and every target runs: only then the sources are marked as moved away.
     pub(super) async fn commit(&self, halt: &CancellationToken) -> Result<Done, Failure> {
+        self.volumes_are_untouched().await?;
         for (component, _) in self.relocation.moving() {
             self.source_is_untouched(component).await?;
             let name = self.target_name(component)?;
@@ -160,6 +162,7 @@ impl Scene<'_> {
         let relocation = self.relocation.id;
         // First what matters should the rest fail: that the target starts with its host.
         call("the tidying of the target", self.target.settle(relocation)).await?;
+        self.name_volumes().await?;
         for disk in self.disks()? {
             if self.relocation.is_staging(&disk)? {
                 call("the removal of a staging disk", self.target.delete_disk(relocation, &disk)).await?;
@@ -215,6 +218,7 @@ impl Scene<'_> {
                 disks.push(DiskId { component: component.clone(), disk: disk.name.clone() });
             }
         }
+        disks.extend(self.lone_disks());
         Ok(disks)
     }
 }

@@ -55,6 +55,7 @@ impl Scene<'_> {
             StepId::Prepare(disk) => {
                 call("the removal of a target disk", self.target.delete_disk(id, disk)).await
             }
+            StepId::Copy(component) => self.undo_copy(component).await,
             StepId::Reserve => self.sweep().await,
             _ => Ok(()),
         }
@@ -73,6 +74,7 @@ impl Scene<'_> {
     }
 
     async fn sweep_target(&self, id: RelocationId) -> Result<(), Failure> {
+        self.sweep_alone().await?;
         let left = self.made().await?;
         if left.is_empty() {
             return Ok(());
@@ -82,7 +84,7 @@ impl Scene<'_> {
             .iter()
             .filter_map(|made| match made {
                 Made::Instance { name } => Some(name),
-                Made::Disk { .. } | Made::Scrap { .. } => None,
+                Made::Disk { .. } | Made::Scrap { .. } | Made::Image { .. } => None,
             })
             .collect();
         for name in instances {
@@ -101,6 +103,7 @@ impl Scene<'_> {
             .map(|made| match made {
                 Made::Instance { name } => format!("instance {name}"),
                 Made::Disk { path } => format!("disk {path}"),
+                Made::Image { name } => format!("image {name}"),
                 Made::Scrap { path } => path.clone(),
             })
             .collect();

@@ -1,6 +1,8 @@
 //! The whole conduit on simulated clouds, workers and time: killed, repeated, failed and canceled at every point of a
 //! relocation in turn. After each case the invariants of the design are asserted; each test prints how many it ran.
 
+mod alone;
+mod copies;
 mod crashes;
 mod failures;
 mod invariants;

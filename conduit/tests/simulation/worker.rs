@@ -17,6 +17,7 @@ use fluidcloud_providers::{DiskOrder, Provider};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::copies;
 use crate::world::{ADAPTED, CONTENT, FOLDED, REWRITTEN, World};
 
 /// How long the answer to a claim is waited for.
@@ -291,6 +292,8 @@ impl Worker {
                 let files = order.rules.iter().map(diff).collect();
                 Ok(Output::Rehearsed(Rehearsed { changes, folded_bytes, files }))
             }
+            Work::CopyImage(order) => copies::image(&self.world, &task.key, order).await,
+            Work::CopyContainer(order) => copies::container(&self.world, &task.key, order).await,
             Work::RewriteConfig(config) => {
                 Ok(Output::Rewritten { files: config.rules.iter().map(diff).collect() })
             }

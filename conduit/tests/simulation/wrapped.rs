@@ -13,7 +13,10 @@ use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{DiskPlace, Instance, Nic, Power};
 use fluidcloud_providers::memory::MemoryProvider;
-use fluidcloud_providers::{DiskOrder, Error, InstanceOrder, Made, Provider, Reservation, Site, Stopped};
+use fluidcloud_providers::{
+    DiskOrder, Error, ImageStore, InstanceOrder, Made, ObjectStore, Provider, Reservation, Site, Stopped,
+    Volumes,
+};
 use tokio::sync::{broadcast, watch};
 
 use crate::points::Points;
@@ -237,5 +240,14 @@ impl Provider for PointedProvider {
     }
     async fn made_for(&self, relocation: RelocationId) -> Result<Vec<Made>, Error> {
         self.call("made_for", self.inner.made_for(relocation)).await
+    }
+    fn volumes(&self) -> Result<Arc<dyn Volumes>, Error> {
+        self.inner.volumes()
+    }
+    fn images(&self) -> Result<Arc<dyn ImageStore>, Error> {
+        self.inner.images()
+    }
+    fn objects(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+        self.inner.objects()
     }
 }

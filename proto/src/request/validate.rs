@@ -2,6 +2,7 @@
 //! only; whether a provider or an instance exists is for inspection to find. The first fault found is told.
 
 mod addresses;
+mod alone;
 mod guest;
 mod needs;
 #[cfg(test)]
@@ -48,6 +49,7 @@ fn components(service: &Service) -> Result<(), Failure> {
     let mut names = HashSet::new();
     let mut instances = HashSet::new();
     let mut target_names = HashSet::new();
+    let mut moves = false;
     for component in &service.components {
         let name = &component.name;
         if !names.insert(name) {
@@ -57,6 +59,7 @@ fn components(service: &Service) -> Result<(), Failure> {
             ));
         }
         kind(component)?;
+        moves |= component.instance.is_some() || component.is_alone();
         let Some(instance) = &component.instance else { continue };
         if !instances.insert(&instance.id) {
             return Err(invalid(
@@ -76,31 +79,36 @@ fn components(service: &Service) -> Result<(), Failure> {
         }
         guest::check(name, instance)?;
     }
-    if instances.is_empty() {
+    if !moves {
         return Err(invalid(
-            format!("{what} has no instance to move"),
-            "add a component with an `instance` and its `id` at the source",
+            format!("{what} has nothing to move"),
+            "add a component with an `instance` and its `id` at the source, or with a `volume`, `image` or `container`",
         ));
     }
-    Ok(())
+    alone::check(&service.components)
 }
 
-/// Exactly one of `instance` and `stays`.
+/// Exactly one of what moves and what stays.
 fn kind(component: &Component) -> Result<(), Failure> {
     let name = &component.name;
-    match (&component.instance, &component.stays) {
-        (Some(_), None) => Ok(()),
-        (None, Some(stays)) => {
-            text(&format!("`kind` of component `{name}`"), &stays.kind)?;
-            url::check(name, &stays.url)
-        }
-        (Some(_), Some(_)) => Err(invalid(
-            format!("component `{name}` has both `instance` and `stays`"),
-            "keep `instance` if it moves, `stays` if it does not",
+    match component.kinds()[..] {
+        [_] => match &component.stays {
+            Some(stays) => {
+                text(&format!("`kind` of component `{name}`"), &stays.kind)?;
+                url::check(name, &stays.url)
+            }
+            None => Ok(()),
+        },
+        [] => Err(invalid(
+            format!("component `{name}` has none of `instance`, `volume`, `image`, `container` and `stays`"),
+            "add `instance` or another of them if it moves, `stays` if it does not",
         )),
-        (None, None) => Err(invalid(
-            format!("component `{name}` has neither `instance` nor `stays`"),
-            "add `instance` if it moves, `stays` if it does not",
+        [one, other, ..] => Err(invalid(
+            format!("component `{name}` has both `{one}` and `{other}`"),
+            match other {
+                "stays" => format!("keep `{one}` if it moves, `stays` if it does not"),
+                other => format!("make two components of it, one with `{one}` and one with `{other}`"),
+            },
         )),
     }
 }
@@ -152,6 +160,12 @@ fn check(check: &Check, service: &Service) -> Result<(), Failure> {
             format!("use one of {}", known(service)),
         )
     })?;
+    if component.is_alone() {
+        return Err(invalid(
+            format!("a check asks component `{name}`, which is no instance"),
+            "check an instance that uses it; what moves alone is checked by digest",
+        ));
+    }
     if component.instance.is_none() {
         return Err(invalid(
             format!("a check asks component `{name}`, which stays where it is"),

@@ -93,6 +93,7 @@ impl Builder {
             instances: BTreeMap::new(),
             disks: BTreeMap::new(),
             scraps: BTreeMap::new(),
+            shelf: Default::default(),
         };
         let provider = MemoryProvider {
             id: self.id,

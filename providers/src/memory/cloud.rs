@@ -7,6 +7,7 @@ use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::topology::{Concern, DiskPlace, Firmware, Nic, Power};
 use time::OffsetDateTime;
 
+use super::alone::Shelf;
 use crate::provider::Stopped;
 
 #[derive(Debug)]
@@ -16,6 +17,8 @@ pub(super) struct Cloud {
     pub instances: BTreeMap<InstanceName, Held>,
     pub disks: BTreeMap<String, DiskImage>,
     pub scraps: BTreeMap<String, RelocationId>,
+    /// What is there beside instances.
+    pub shelf: Shelf,
 }
 
 #[derive(Clone, Debug)]

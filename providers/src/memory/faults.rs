@@ -31,10 +31,19 @@ pub enum Op {
     Addresses,
     MadeFor,
     Usage,
+    LookAtVolume,
+    NameDisk,
+    LookAtImage,
+    PutImage,
+    DeleteImage,
+    LookAtContainer,
+    MakeContainer,
+    WriteObject,
+    RemoveContainer,
 }
 
 impl Op {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 30] = [
         Self::Capacity,
         Self::Instances,
         Self::Inspect,
@@ -56,6 +65,15 @@ impl Op {
         Self::Addresses,
         Self::MadeFor,
         Self::Usage,
+        Self::LookAtVolume,
+        Self::NameDisk,
+        Self::LookAtImage,
+        Self::PutImage,
+        Self::DeleteImage,
+        Self::LookAtContainer,
+        Self::MakeContainer,
+        Self::WriteObject,
+        Self::RemoveContainer,
     ];
 }
 

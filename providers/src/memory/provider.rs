@@ -17,11 +17,14 @@ use super::cloud::{Cloud, DiskImage, Held, Kept};
 use super::usage::used;
 use super::{MemoryProvider, Op, lock};
 use crate::error::Error;
+use crate::image_store::ImageStore;
+use crate::object_store::ObjectStore;
 use crate::provider::{DiskOrder, InstanceOrder, Made, Period, Provider, Reservation, Stopped};
 use crate::site::Site;
+use crate::volumes::Volumes;
 
 impl MemoryProvider {
-    fn call<T>(
+    pub(super) fn call<T>(
         &self,
         op: Op,
         subject: impl ToString,
@@ -40,7 +43,7 @@ impl MemoryProvider {
         cloud.instances.get_mut(instance).ok_or_else(|| self.unknown(instance))
     }
 
-    fn taken(&self, name: impl ToString) -> Error {
+    pub(super) fn taken(&self, name: impl ToString) -> Error {
         Error::NameTaken { provider: self.id.to_string(), name: name.to_string() }
     }
 
@@ -51,7 +54,7 @@ impl MemoryProvider {
         Err(Error::NoRoom { provider: self.id.to_string(), place: place.to_owned(), needed, free })
     }
 
-    fn path(&self, relocation: RelocationId, disk: &DiskId, format: DiskFormat) -> String {
+    pub(super) fn path(&self, relocation: RelocationId, disk: &DiskId, format: DiskFormat) -> String {
         let ending = if format == DiskFormat::Raw { "raw" } else { "qcow2" };
         format!("/pool/fluidcloud-{relocation}-{}-{}.{ending}", disk.component, disk.disk)
     }
@@ -356,9 +359,24 @@ impl Provider for MemoryProvider {
             let instances = cloud.instances.iter().filter(|(_, held)| held.made_for == Some(relocation));
             let mut made: Vec<_> = disks.map(|(path, _)| Made::Disk { path: path.clone() }).collect();
             made.extend(instances.map(|(name, _)| Made::Instance { name: name.clone() }));
+            let images = cloud.shelf.images.iter();
+            let images = images.filter(|held| held.made_for.as_ref().is_some_and(|(id, ..)| *id == relocation));
+            made.extend(images.map(|held| Made::Image { name: held.image.name.clone() }));
             made.extend(scraps.map(|(path, _)| Made::Scrap { path: path.clone() }));
             Ok(made)
         })
+    }
+
+    fn volumes(&self) -> Result<Arc<dyn Volumes>, Error> {
+        Ok(Arc::new(self.clone()))
+    }
+
+    fn images(&self) -> Result<Arc<dyn ImageStore>, Error> {
+        Ok(Arc::new(self.clone()))
+    }
+
+    fn objects(&self) -> Result<Arc<dyn ObjectStore>, Error> {
+        Ok(Arc::new(self.clone()))
     }
 }
 

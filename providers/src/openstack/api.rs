@@ -6,6 +6,7 @@ pub(crate) mod entry;
 #[cfg(test)]
 pub(crate) mod fake_cloud;
 mod page;
+mod pour;
 mod refusal;
 mod retry;
 pub(crate) mod secret;
@@ -28,6 +29,7 @@ pub use catalog::Service;
 pub use entry::CLOUD;
 pub(crate) use entry::Entry;
 pub use retry::Repeat;
+pub(crate) use pour::Answered;
 pub use stream::Opened;
 use token::Token;
 
@@ -58,6 +60,7 @@ pub struct Call {
     pub(super) path: String,
     pub(super) query: Vec<(String, String)>,
     pub(super) json: Option<Value>,
+    pub(super) headers: Vec<(String, String)>,
     pub(super) repeat: Repeat,
 }
 
@@ -65,7 +68,7 @@ impl Call {
     fn new(method: Method, service: Service, path: impl Into<String>, what: impl Into<String>) -> Self {
         let repeat = if method == Method::POST { Repeat::Once } else { Repeat::Safe };
         let (what, path) = (what.into(), path.into());
-        Self { what, method, service, path, query: Vec::new(), json: None, repeat }
+        Self { what, method, service, path, query: Vec::new(), json: None, headers: Vec::new(), repeat }
     }
 
     pub fn get(service: Service, path: impl Into<String>, what: impl Into<String>) -> Self {
@@ -85,6 +88,15 @@ impl Call {
         Self::new(Method::POST, service, path, what)
     }
 
+    /// Only what is there is asked for, and its headers.
+    pub fn head(service: Service, path: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::new(Method::HEAD, service, path, what)
+    }
+
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
     pub fn query(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
         self.query.push((name.into(), value.into()));
         self
@@ -92,6 +104,17 @@ impl Call {
 
     pub fn json(mut self, json: Value) -> Self {
         self.json = Some(json);
+        self
+    }
+
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.push((name.into(), value.into()));
+        self
+    }
+
+    /// Doing it twice is not the same as once, although it is no POST.
+    pub fn once(mut self) -> Self {
+        self.repeat = Repeat::Once;
         self
     }
 
@@ -135,6 +158,12 @@ impl Api {
             return Ok(Value::Null);
         }
         serde_json::from_slice(&body).map_err(|cause| self.unreadable(&call.what, cause))
+    }
+
+    /// The headers of the answer, by lower-case name, with its status.
+    pub(crate) async fn headers(&self, call: &Call) -> Result<Answered, Error> {
+        let answer = self.answered(call).await?;
+        Ok(Answered::of(answer.status.as_u16(), &answer.headers))
     }
 
     /// One thing below `key` of the answer.

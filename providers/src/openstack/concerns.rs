@@ -28,6 +28,18 @@ pub(super) fn of(name: &str, parts: &Parts, around: &Around) -> Vec<Concern> {
     found.all
 }
 
+/// Of a volume that is to move without a server.
+pub(super) fn of_detached(name: &str, volume: &Volume) -> Vec<Concern> {
+    let mut found = Found { name, all: Vec::new() };
+    of_volume("", volume, &mut found);
+    if volume.status == "in-use" || !volume.attachments.is_empty() {
+        let users: Vec<&str> = volume.attachments.iter().map(|attached| attached.server_id.as_str()).collect();
+        let message = format!("the volume is attached to server {}, which may write to it", users.join(", "));
+        found.add(Critical, "", message, "detach it first, or move it with its server as an `instance`");
+    }
+    found.all
+}
+
 struct Found<'a> {
     name: &'a str,
     all: Vec<Concern>,

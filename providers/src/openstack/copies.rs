@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::OpenstackProvider;
+use super::images::is_copied;
 use super::power::power_of;
 use super::servers::Server;
 use super::tag::{self, MOMENT, OF, Role};
@@ -141,7 +142,7 @@ impl OpenstackProvider {
         for snapshot in self.api.snapshots_of(relocation).await? {
             self.api.delete_snapshot(&snapshot.id).await?;
         }
-        for image in self.api.images_of(relocation).await? {
+        for image in self.api.images_of(relocation).await?.into_iter().filter(|image| !is_copied(image)) {
             self.api.delete_image(&image.id).await?;
         }
         Ok(())

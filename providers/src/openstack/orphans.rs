@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::OpenstackProvider;
 use super::addresses::is_address;
 use super::definition;
+use super::images::is_copied;
 use super::place::Spot;
 use super::tag::{self, AUTOSTART, LATER, Role};
 use crate::error::Error;
@@ -39,7 +40,11 @@ impl OpenstackProvider {
             made.push(scrap("snapshot", "", &snapshot.id));
         }
         for image in self.api.images_of(relocation).await? {
-            made.push(scrap("image", image.name.as_deref().unwrap_or_default(), &image.id));
+            let name = image.name.clone().unwrap_or_default();
+            made.push(match is_copied(&image) {
+                true => Made::Image { name },
+                false => scrap("image", &name, &image.id),
+            });
         }
         for port in self.api.ports_of(relocation).await? {
             // Those of an instance are part of it.

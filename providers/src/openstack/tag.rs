@@ -43,6 +43,8 @@ pub(super) enum Role {
     Helper,
     /// What shows a disk of a source: image, snapshot, volume.
     Copy,
+    /// One that was moved for its own sake.
+    Image,
 }
 
 impl Role {
@@ -52,6 +54,7 @@ impl Role {
             Self::Server => "server",
             Self::Helper => "helper",
             Self::Copy => "copy",
+            Self::Image => "image",
         }
     }
 }

@@ -43,6 +43,8 @@ pub(super) struct Volume {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub created_at: String,
     #[serde(default, deserialize_with = "lenient::or_default")]
+    pub updated_at: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub volume_image_metadata: BTreeMap<String, Value>,
 }
 

@@ -37,8 +37,9 @@ fn text(topology: &Topology) -> String {
     for container in &topology.surroundings.containers {
         let _ = writeln!(
             text,
-            "    # Container {} of the project stays. If the service uses it, name it here:\n    \
-             # - name: objects\n    #   stays: {{kind: object-store, url: \"https://…\"}}",
+            "    # Container {0} of the project stays. If the service uses it, name it here:\n    \
+             # - name: objects\n    #   stays: {{kind: object-store, url: \"https://…\"}}\n    \
+             # or have it copied: container: {{id: {0}}}",
             one_line(&container.name)
         );
     }

@@ -3,16 +3,18 @@
 use fluidcloud_proto::surroundings::{BootSource, Settings};
 use fluidcloud_proto::topology::{Concern, Disk, DiskRole, Instance, Nic, Placed, Power, Topology};
 
-use super::around;
+use super::{alone, around};
 use crate::report::severity;
 use crate::table::Table;
 use crate::units;
 
 pub fn topology(topology: &Topology) -> String {
     let mut parts: Vec<String> = topology.instances.iter().map(placed).collect();
-    if topology.instances.is_empty() && topology.stays.is_empty() {
+    let alone = alone::text(topology);
+    if topology.instances.is_empty() && topology.stays.is_empty() && alone.is_empty() {
         parts.push(format!("no instance runs or is defined at {}", topology.provider));
     }
+    parts.push(alone);
     parts.extend(
         topology.stays.iter().map(|link| format!("{} stays: {} at {}", link.component, link.kind, link.url)),
     );

@@ -17,6 +17,12 @@ pub(super) fn check(components: &[Component]) -> Result<(), Failure> {
                 "remove them: nothing is started for what stays",
             ));
         }
+        if component.is_alone() && !component.needs.is_empty() {
+            return Err(invalid(
+                format!("component `{name}` is no instance, and yet has `needs`"),
+                "remove them: nothing is started for what moves alone; an instance may need it instead",
+            ));
+        }
         for needed in &component.needs {
             if !by_name.contains_key(needed) {
                 return Err(invalid(

@@ -62,7 +62,7 @@ fn rewriting(pattern: &str, replace: &str) -> Result<(), Failure> {
 
 #[test]
 fn a_component_is_exactly_one_of_what_moves_and_what_stays() {
-    insta::assert_snapshot!(told(|request| request.service.components[1].stays = None), @"InvalidRequest: component `images` has neither `instance` nor `stays`; add `instance` if it moves, `stays` if it does not");
+    insta::assert_snapshot!(told(|request| request.service.components[1].stays = None), @"InvalidRequest: component `images` has none of `instance`, `volume`, `image`, `container` and `stays`; add `instance` or another of them if it moves, `stays` if it does not");
     insta::assert_snapshot!(
         told(|request| {
             let stays = request.service.components[1].stays.clone();
@@ -74,8 +74,8 @@ fn a_component_is_exactly_one_of_what_moves_and_what_stays() {
 
 #[test]
 fn a_service_moves_something_and_not_too_much() {
-    insta::assert_snapshot!(told(with_components(Vec::new())), @"InvalidRequest: service `shop` has no instance to move; add a component with an `instance` and its `id` at the source");
-    insta::assert_snapshot!(told(with_components(vec![example().service.components.remove(1)])), @"InvalidRequest: service `shop` has no instance to move; add a component with an `instance` and its `id` at the source");
+    insta::assert_snapshot!(told(with_components(Vec::new())), @"InvalidRequest: service `shop` has nothing to move; add a component with an `instance` and its `id` at the source, or with a `volume`, `image` or `container`");
+    insta::assert_snapshot!(told(with_components(vec![example().service.components.remove(1)])), @"InvalidRequest: service `shop` has nothing to move; add a component with an `instance` and its `id` at the source, or with a `volume`, `image` or `container`");
     let many = (0..=COMPONENTS_MAX).map(|number| component(&format!("c{number}"), &[])).collect();
     insta::assert_snapshot!(told(with_components(many)), @"InvalidRequest: service `shop` has 257 components, more than 256; keep at most 256 in one request");
 }
@@ -268,4 +268,48 @@ fn an_error_repeats_a_bounded_part_of_what_was_given() {
     let failure = told(|request| http(request).path = "x".repeat(100_000));
     assert!(failure.len() < 400, "{} bytes", failure.len());
     insta::assert_snapshot!(told(|request| request.tenant = Some("two\nlines".into())), @"InvalidRequest: tenant holds a control character; write it on one line");
+}
+
+/// What is told when a component of the example is this instead.
+fn alone(component: &str) -> String {
+    told(|request| {
+        request.verify.clear();
+        request.service.components = vec![serde_json::from_str(component).unwrap()];
+    })
+}
+
+#[test]
+fn what_moves_alone_has_a_name_that_can_be_and_one_of_each_kind() {
+    let mut request = example();
+    let lone = [
+        r#"{"name": "a", "volume": {"id": "data"}}"#,
+        r#"{"name": "b", "image": {"id": "data", "visibility": "community"}}"#,
+        r#"{"name": "c", "container": {"id": "data", "target_name": "other data"}}"#,
+    ];
+    request.verify.clear();
+    request.service.components = lone.map(|component| serde_json::from_str(component).unwrap()).to_vec();
+    assert_eq!(validate(&request), Ok(()), "a service may consist of these only");
+    request.service.components.push(serde_json::from_str(r#"{"name": "d", "volume": {"id": "data"}}"#).unwrap());
+    assert!(validate(&request).unwrap_err().message.contains("moves volume `data`, which another"));
+    request.service.components[3].volume.as_mut().unwrap().id = "x".into();
+    request.service.components[3].volume.as_mut().unwrap().target_name = Some("data".into());
+    assert!(validate(&request).unwrap_err().message.contains("would be named `data`"));
+
+    insta::assert_snapshot!(alone(r#"{"name": "c", "container": {"id": "a/b"}}"#), @"InvalidRequest: `id` of container `c` is `a/b`, which no container can be named; name a container, without `/` and what is in it");
+    insta::assert_snapshot!(alone(r#"{"name": "c", "container": {"id": ".."}}"#), @"InvalidRequest: `id` of container `c` is `..`, which no container can be named; name a container, without `/` and what is in it");
+    insta::assert_snapshot!(alone(r#"{"name": "v", "volume": {"id": ""}}"#), @"InvalidRequest: `id` of volume `v` is empty; give it a value or leave it out");
+    insta::assert_snapshot!(alone(r#"{"name": "v", "volume": {"id": "a"}, "image": {"id": "b"}}"#), @"InvalidRequest: component `v` has both `volume` and `image`; make two components of it, one with `volume` and one with `image`");
+    insta::assert_snapshot!(alone(r#"{"name": "v", "needs": ["v"], "volume": {"id": "a"}}"#), @"InvalidRequest: component `v` is no instance, and yet has `needs`; remove them: nothing is started for what moves alone; an instance may need it instead");
+}
+
+#[test]
+fn a_check_asks_an_instance() {
+    let lone = r#"{"name": "photos", "container": {"id": "photos"}}"#;
+    insta::assert_snapshot!(
+        told(|request| {
+            request.service.components.push(serde_json::from_str(lone).unwrap());
+            request.verify[0].component = "photos".parse().unwrap();
+        }),
+        @"InvalidRequest: a check asks component `photos`, which is no instance; check an instance that uses it; what moves alone is checked by digest"
+    );
 }

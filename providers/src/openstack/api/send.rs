@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 use reqwest::{RequestBuilder, Response, StatusCode};
 use time::OffsetDateTime;
 
@@ -22,6 +22,11 @@ const REQUEST_ID: [&str; 3] = ["x-openstack-request-id", "x-compute-request-id",
 impl Api {
     /// The body of a good answer.
     pub(super) async fn send(&self, call: &Call) -> Result<Vec<u8>, Error> {
+        Ok(self.answered(call).await?.body)
+    }
+
+    /// A good answer.
+    pub(super) async fn answered(&self, call: &Call) -> Result<Answer, Error> {
         let mut renewed = false;
         let mut attempt = 1;
         loop {
@@ -32,7 +37,7 @@ impl Api {
                 Ok(answer) => read(answer).await,
             };
             let (outcome, error) = match outcome {
-                Ok(Answer { status, body, .. }) if status.is_success() => return Ok(body),
+                Ok(answer) if answer.status.is_success() => return Ok(answer),
                 Ok(answer) if answer.status == StatusCode::UNAUTHORIZED && !renewed => {
                     renewed = true;
                     self.spoil(&token).await;
@@ -61,6 +66,16 @@ impl Api {
             .query(&call.query);
         if let Some(microversion) = call.service.microversion() {
             request = request.header(MICROVERSION, microversion);
+        }
+        for (name, value) in &call.headers {
+            // Bytes, as metadata may be in any language.
+            let value = HeaderValue::from_bytes(value.as_bytes());
+            let value = value.map_err(|cause| Error::Driver {
+                provider: self.provider.to_string(),
+                what: format!("{}, as header {name} cannot be sent", call.what),
+                cause: cause.into(),
+            })?;
+            request = request.header(name, value);
         }
         if let Some(json) = &call.json {
             request = request.json(json);
@@ -175,9 +190,9 @@ pub(super) async fn read(mut answer: Response) -> Result<Answer, reqwest::Error>
 }
 
 /// Not shown when headers are logged.
-fn sensitive(token: &Secret) -> reqwest::header::HeaderValue {
-    let value = reqwest::header::HeaderValue::from_str(token.reveal());
-    let mut value = value.unwrap_or_else(|_| reqwest::header::HeaderValue::from_static("invalid"));
+fn sensitive(token: &Secret) -> HeaderValue {
+    let value = HeaderValue::from_str(token.reveal());
+    let mut value = value.unwrap_or_else(|_| HeaderValue::from_static("invalid"));
     value.set_sensitive(true);
     value
 }
