@@ -50,7 +50,9 @@ pub fn report(relocation: &Relocation) -> Report {
             Some(Done::Migrated { output: Output::Rewritten { files } }) => {
                 report.rewritten.extend_from_slice(files)
             }
-            Some(Done::Migrated { output: Output::ImageCopied(copied) }) => report.images.push(copied.clone()),
+            Some(Done::Migrated { output: Output::ImageCopied(copied) }) => {
+                report.images.push(copied.clone())
+            }
             Some(Done::Migrated { output: Output::ContainerCopied(copied) }) => {
                 copied_once(&mut report.containers, copied)
             }

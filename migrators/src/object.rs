@@ -26,7 +26,9 @@ pub enum Error {
     Restless { container: String, passes: u32 },
     #[error("object `{object}` of container `{container}` changes faster than it is copied")]
     Rewritten { container: String, object: String },
-    #[error("object `{object}` of container `{container}` leads to itself, or over more than {depth} manifests")]
+    #[error(
+        "object `{object}` of container `{container}` leads to itself, or over more than {depth} manifests"
+    )]
     TooDeep { container: String, object: String, depth: u32 },
 }
 

@@ -84,7 +84,10 @@ pub struct Object {
 pub enum ObjectKind {
     Plain,
     /// It stands for all objects of a container with a prefix.
-    Dynamic { container: String, prefix: String },
+    Dynamic {
+        container: String,
+        prefix: String,
+    },
     /// It lists its segments.
     Static,
 }

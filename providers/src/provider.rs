@@ -200,7 +200,8 @@ fn lacks(provider: &ProviderId, what: &str) -> Error {
     Error::Unsupported {
         provider: provider.to_string(),
         what: what.to_owned(),
-        remedy: "choose a provider that can, such as an OpenStack cloud, or leave the component out".to_owned(),
+        remedy: "choose a provider that can, such as an OpenStack cloud, or leave the component out"
+            .to_owned(),
     }
 }
 

@@ -12,7 +12,8 @@ use super::task::amiss;
 impl Relocation {
     pub(super) fn copy(&self, name: &ComponentName) -> Result<Work, Failure> {
         let source = self.request.service.provider.clone();
-        let asked = self.asked(name).ok_or_else(|| amiss(format!("component {name} is not in the request")))?;
+        let asked =
+            self.asked(name).ok_or_else(|| amiss(format!("component {name} is not in the request")))?;
         if let Some(container) = &asked.container {
             return Ok(Work::CopyContainer(CopyContainer {
                 component: name.clone(),

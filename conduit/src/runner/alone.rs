@@ -56,8 +56,12 @@ impl Scene<'_> {
             let now = call("the look at a volume", volumes.volume(&found.id)).await?;
             let source = &self.relocation.request.service.provider;
             let remedy = "leave it alone until the relocation has ended, and request it again";
-            if let Some(concern) = now.concerns.iter().find(|concern| concern.severity == Severity::Critical) {
-                let message = format!("volume {} of component {component} at {source}: {}", found.name, concern.message);
+            if let Some(concern) = now.concerns.iter().find(|concern| concern.severity == Severity::Critical)
+            {
+                let message = format!(
+                    "volume {} of component {component} at {source}: {}",
+                    found.name, concern.message
+                );
                 return Err(Failure::never(Code::SourceChanged, message, &concern.remedy));
             }
             if now.stamp != found.stamp || now.disk.size_bytes != found.disk.size_bytes {
@@ -87,8 +91,11 @@ impl Scene<'_> {
         let id = self.relocation.id;
         if let Some((_, container)) = self.containers().find(|(name, _)| *name == component) {
             let removed = objects(&*self.target)?;
-            return call("the removal of a container", removed.remove_container(id, container.name_at_target()))
-                .await;
+            return call(
+                "the removal of a container",
+                removed.remove_container(id, container.name_at_target()),
+            )
+            .await;
         }
         let images = self.target.images().map_err(told)?;
         call("the removal of an image", images.delete_image(id, component)).await

@@ -46,7 +46,8 @@ fn seed(world: &World) {
 
 fn put(world: &World, name: &str, bytes: &[u8]) {
     let headers = BTreeMap::from([("content-type".into(), "image/png".into())]);
-    let object = Object { name: name.into(), bytes: 0, digest: String::new(), kind: ObjectKind::Plain, headers };
+    let object =
+        Object { name: name.into(), bytes: 0, digest: String::new(), kind: ObjectKind::Plain, headers };
     world.a.seed_object("photos", object, bytes, &[]);
 }
 
@@ -159,7 +160,10 @@ fn a_volume_that_was_used_meanwhile_ends_the_move() {
             let (state, world) = run(Script::default(), lone(), |world| {
                 world.as_soon_as(
                     |fact| {
-                        matches!(fact, fluidcloud_conduit::relocation::Fact::StepDone { step: StepId::Sync(_), .. })
+                        matches!(
+                            fact,
+                            fluidcloud_conduit::relocation::Fact::StepLeased { step: StepId::Sync(_), .. }
+                        )
                     },
                     move |world| world.a.attach_volume("data", attached),
                 );
@@ -218,7 +222,9 @@ fn a_call_that_fails_for_a_while_is_made_again_and_one_that_fails_for_good_undoe
                 let case = format!("{op:?} at {at} fails, heals: {heals}");
                 let error = match heals {
                     true => Error::TimedOut { what: "it".into(), secs: 1 },
-                    false => Error::Unsupported { provider: "x".into(), what: "y".into(), remedy: "z".into() },
+                    false => {
+                        Error::Unsupported { provider: "x".into(), what: "y".into(), remedy: "z".into() }
+                    }
                 };
                 let (state, world) = run(Script::default(), lone(), |world| {
                     crate::failures::cloud(world, at).fail_next(op, error);

@@ -310,7 +310,9 @@ impl World {
             Work::AdaptGuest(adapt) => &adapt.disks[0].place,
             Work::FoldVolume(fold) => &fold.root.place,
             Work::RewriteConfig(config) => &config.disks[0].place,
-            Work::PrepareDisk(_) | Work::RehearseGuest(_) | Work::CopyImage(_) | Work::CopyContainer(_) => return,
+            Work::PrepareDisk(_) | Work::RehearseGuest(_) | Work::CopyImage(_) | Work::CopyContainer(_) => {
+                return;
+            }
         };
         locks.insert(place.path.clone(), task.key.clone());
     }

@@ -85,7 +85,12 @@ async fn compare(
     if found.digests.is_empty() && !from.was_opened() {
         // Nobody knows what it should be.
         let again = from.read().await?;
-        same("image", "blake3", again.as_ref().map(|seen| &seen.blake3), ours.as_ref().map(|seen| &seen.blake3))?;
+        same(
+            "image",
+            "blake3",
+            again.as_ref().map(|seen| &seen.blake3),
+            ours.as_ref().map(|seen| &seen.blake3),
+        )?;
         ours = again;
     }
     let Some(digests) = ours else { return Err(cut(found).into()) };

@@ -74,7 +74,8 @@ impl Stage {
         a.seed_object("photos_segments", object("big/2"), b"two", &[]);
         a.seed_object("others", object("wide/1"), b"three", &[]);
         a.seed_object("others", object("not ours"), b"four", &[]);
-        let listed = [segment("photos_segments", "big/1", b"one"), segment("photos_segments", "big/2", b"two")];
+        let listed =
+            [segment("photos_segments", "big/1", b"one"), segment("photos_segments", "big/2", b"two")];
         a.seed_object("photos", Object { kind: ObjectKind::Static, ..object("big") }, b"onetwo", &listed);
         let kind = ObjectKind::Dynamic { container: "others".into(), prefix: "wide/".into() };
         a.seed_object("photos", Object { kind, ..object("wide") }, b"", &[]);

@@ -133,7 +133,10 @@ impl MemoryProvider {
     pub fn all_objects(&self) -> BTreeMap<String, BTreeMap<String, (Object, Bytes)>> {
         let cloud = lock(&self.cloud);
         let of = |held: &ContainerHeld| {
-            held.objects.iter().map(|(name, held)| (name.clone(), (held.object.clone(), held.bytes.clone()))).collect()
+            held.objects
+                .iter()
+                .map(|(name, held)| (name.clone(), (held.object.clone(), held.bytes.clone())))
+                .collect()
         };
         cloud.shelf.containers.iter().map(|(name, held)| (name.clone(), of(held))).collect()
     }

@@ -360,7 +360,8 @@ impl Provider for MemoryProvider {
             let mut made: Vec<_> = disks.map(|(path, _)| Made::Disk { path: path.clone() }).collect();
             made.extend(instances.map(|(name, _)| Made::Instance { name: name.clone() }));
             let images = cloud.shelf.images.iter();
-            let images = images.filter(|held| held.made_for.as_ref().is_some_and(|(id, ..)| *id == relocation));
+            let images =
+                images.filter(|held| held.made_for.as_ref().is_some_and(|(id, ..)| *id == relocation));
             made.extend(images.map(|held| Made::Image { name: held.image.name.clone() }));
             made.extend(scraps.map(|(path, _)| Made::Scrap { path: path.clone() }));
             Ok(made)

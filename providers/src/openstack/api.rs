@@ -28,8 +28,8 @@ use crate::error::Error;
 pub use catalog::Service;
 pub use entry::CLOUD;
 pub(crate) use entry::Entry;
-pub use retry::Repeat;
 pub(crate) use pour::Answered;
+pub use retry::Repeat;
 pub use stream::Opened;
 use token::Token;
 

@@ -33,7 +33,8 @@ pub(super) fn of_detached(name: &str, volume: &Volume) -> Vec<Concern> {
     let mut found = Found { name, all: Vec::new() };
     of_volume("", volume, &mut found);
     if volume.status == "in-use" || !volume.attachments.is_empty() {
-        let users: Vec<&str> = volume.attachments.iter().map(|attached| attached.server_id.as_str()).collect();
+        let users: Vec<&str> =
+            volume.attachments.iter().map(|attached| attached.server_id.as_str()).collect();
         let message = format!("the volume is attached to server {}, which may write to it", users.join(", "));
         found.add(Critical, "", message, "detach it first, or move it with its server as an `instance`");
     }

@@ -72,9 +72,9 @@ impl ImageStore for OpenstackProvider {
         }
         match self.fit_record(order).await? {
             Record::Whole(image) => Ok(described(&image)),
-            Record::Empty(id) => {
-                Err(broken.unwrap_or_else(|| self.api.broken(format!("image {id}"), "queued", "see the log of glance-api")))
-            }
+            Record::Empty(id) => Err(broken.unwrap_or_else(|| {
+                self.api.broken(format!("image {id}"), "queued", "see the log of glance-api")
+            })),
         }
     }
 
@@ -114,7 +114,9 @@ impl OpenstackProvider {
             match image.status.as_str() {
                 "active" if fit.is_none() => {
                     let record = self.image_record(&image.id).await?;
-                    fit = Some(Record::Whole(record.ok_or_else(|| self.api.lost(format!("image {}", image.id)))?));
+                    fit = Some(Record::Whole(
+                        record.ok_or_else(|| self.api.lost(format!("image {}", image.id)))?,
+                    ));
                 }
                 // No byte has come, and none of an earlier attempt can.
                 "queued" if epoch == order.epoch.0 && fit.is_none() => fit = Some(Record::Empty(image.id)),

@@ -64,7 +64,8 @@ impl Job<'_> {
                     return Ok(Done::Gone);
                 }
                 let arrives = self.led_to(way, &object, depth).await?;
-                if look_first && self.target.object(to, name).await?.is_some_and(|there| is(&there, &arrives)) {
+                if look_first && self.target.object(to, name).await?.is_some_and(|there| is(&there, &arrives))
+                {
                     self.tally.reused(object.bytes);
                     return Ok(Done::Same);
                 }
@@ -163,7 +164,8 @@ impl Job<'_> {
         }
         let what = format!("large object `{}` of container `{from}`", object.name);
         let expected = object.digest.clone();
-        Err(Error::Corrupted { what, algorithm: "digest over segments".into(), expected, found: digest }.into())
+        Err(Error::Corrupted { what, algorithm: "digest over segments".into(), expected, found: digest }
+            .into())
     }
 }
 

@@ -61,12 +61,7 @@ pub struct Pairs<'a> {
 }
 
 impl<'a> Pairs<'a> {
-    pub fn new(
-        source: &'a dyn ObjectStore,
-        from: &'a str,
-        target: &'a dyn ObjectStore,
-        to: &'a str,
-    ) -> Self {
+    pub fn new(source: &'a dyn ObjectStore, from: &'a str, target: &'a dyn ObjectStore, to: &'a str) -> Self {
         Self { source: Lines::new(source, from, None), target: Lines::new(target, to, None) }
     }
 

@@ -289,7 +289,10 @@ fn what_moves_alone_has_a_name_that_can_be_and_one_of_each_kind() {
     request.verify.clear();
     request.service.components = lone.map(|component| serde_json::from_str(component).unwrap()).to_vec();
     assert_eq!(validate(&request), Ok(()), "a service may consist of these only");
-    request.service.components.push(serde_json::from_str(r#"{"name": "d", "volume": {"id": "data"}}"#).unwrap());
+    request
+        .service
+        .components
+        .push(serde_json::from_str(r#"{"name": "d", "volume": {"id": "data"}}"#).unwrap());
     assert!(validate(&request).unwrap_err().message.contains("moves volume `data`, which another"));
     request.service.components[3].volume.as_mut().unwrap().id = "x".into();
     request.service.components[3].volume.as_mut().unwrap().target_name = Some("data".into());

@@ -33,8 +33,12 @@ pub(crate) struct Answered {
 
 impl Answered {
     pub(super) fn of(status: u16, headers: &HeaderMap) -> Self {
-        let text = |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-        Self { status, headers: headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect() }
+        let text =
+            |value: &reqwest::header::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+        Self {
+            status,
+            headers: headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect(),
+        }
     }
 
     pub fn get(&self, name: &str) -> Option<&str> {
@@ -58,15 +62,8 @@ struct Pouring {
 impl Api {
     /// What is behind the call, from its first byte to its last.
     pub(crate) fn pour(&self, call: Call) -> ByteStream {
-        let pouring = Pouring {
-            api: self.clone(),
-            call,
-            done: 0,
-            attempt: 1,
-            answer: None,
-            skip: 0,
-            renewed: false,
-        };
+        let pouring =
+            Pouring { api: self.clone(), call, done: 0, attempt: 1, answer: None, skip: 0, renewed: false };
         futures::stream::try_unfold(pouring, |mut pouring| async move {
             let piece = pouring.next().await?;
             Ok(piece.map(|piece| (piece, pouring)))
@@ -96,9 +93,7 @@ impl Api {
             Error::TimedOut { what, secs: STALL.as_secs() }
         })?;
         match answer.map_err(|cause| self.silent(&call.what, cause))? {
-            answer if answer.status.is_success() => {
-                Ok(Answered::of(answer.status.as_u16(), &answer.headers))
-            }
+            answer if answer.status.is_success() => Ok(Answered::of(answer.status.as_u16(), &answer.headers)),
             answer => {
                 if answer.status == StatusCode::UNAUTHORIZED {
                     self.spoil(&token).await;
@@ -236,7 +231,10 @@ impl Watch {
         look(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    fn over(self, stream: ByteStream) -> impl futures::Stream<Item = std::io::Result<Bytes>> + Send + 'static {
+    fn over(
+        self,
+        stream: ByteStream,
+    ) -> impl futures::Stream<Item = std::io::Result<Bytes>> + Send + 'static {
         stream.map(move |piece| {
             self.with(|watched| {
                 watched.moved = Instant::now();
@@ -261,9 +259,8 @@ impl Watch {
     async fn stalls(&self) {
         loop {
             tokio::time::sleep(LOOK).await;
-            let over = self.with(|watched| {
-                watched.moved.elapsed() >= if watched.left == 0 { STORED } else { STALL }
-            });
+            let over = self
+                .with(|watched| watched.moved.elapsed() >= if watched.left == 0 { STORED } else { STALL });
             if over {
                 return;
             }

@@ -19,7 +19,8 @@ pub(super) fn described(image: &Value) -> StoredImage {
     let of = |key: &str| text(image.get(key)).unwrap_or_default();
     let number = |key: &str| image.get(key).and_then(Value::as_u64).unwrap_or(0);
     let mut digests = BTreeMap::new();
-    for (algorithm, digest) in [("md5".to_owned(), of("checksum")), (of("os_hash_algo"), of("os_hash_value"))] {
+    for (algorithm, digest) in [("md5".to_owned(), of("checksum")), (of("os_hash_algo"), of("os_hash_value"))]
+    {
         if !algorithm.is_empty() && !digest.is_empty() {
             digests.insert(algorithm.to_lowercase(), digest.to_lowercase());
         }
@@ -42,7 +43,8 @@ pub(super) fn described(image: &Value) -> StoredImage {
 fn properties(image: &Value) -> BTreeMap<String, String> {
     let all = image.as_object().into_iter().flatten();
     let kept = all.filter(|(key, _)| {
-        let meant = MEANT_EVERYWHERE.iter().any(|prefix| key.starts_with(prefix)) || ALSO.contains(&key.as_str());
+        let meant =
+            MEANT_EVERYWHERE.iter().any(|prefix| key.starts_with(prefix)) || ALSO.contains(&key.as_str());
         meant && !GLANCES.iter().any(|prefix| key.starts_with(prefix))
     });
     let kept = kept.filter_map(|(key, value)| Some((key.clone(), text(Some(value))?)));

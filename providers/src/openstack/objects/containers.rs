@@ -182,7 +182,8 @@ fn segment_containers(container: &Answered) -> Vec<String> {
 }
 
 fn metadata(container: &Answered) -> BTreeMap<String, String> {
-    let all = container.headers.iter().filter_map(|(name, value)| Some((name.strip_prefix(METADATA)?, value)));
+    let all =
+        container.headers.iter().filter_map(|(name, value)| Some((name.strip_prefix(METADATA)?, value)));
     let kept = all.filter(|(name, _)| !NOT_COPIED.iter().any(|prefix| name.starts_with(prefix)));
     kept.map(|(name, value)| (name.to_owned(), value.clone())).collect()
 }
@@ -198,7 +199,8 @@ fn concerns(name: &str, container: &Answered) -> Vec<Concern> {
         add(Severity::Warning, "who else may use it is not copied", "set its ACLs at the target");
     }
     if container.headers.keys().any(|key| key.starts_with("x-container-meta-temp-url-key")) {
-        let remedy = "set a key at the target; temporary URLs are made anew anyway, as the address is another";
+        let remedy =
+            "set a key at the target; temporary URLs are made anew anyway, as the address is another";
         add(Severity::Warning, "its key for temporary URLs is a secret and is not copied", remedy);
     }
     if has(&["x-versions-location", "x-history-location", "x-versions-enabled"]) {
@@ -206,7 +208,11 @@ fn concerns(name: &str, container: &Answered) -> Vec<Concern> {
         add(Severity::Warning, "only the newest version of each object is copied", remedy);
     }
     if has(&["x-container-sync-to"]) {
-        add(Severity::Warning, "that it is kept in step with another one is not copied", "set it up at the target");
+        add(
+            Severity::Warning,
+            "that it is kept in step with another one is not copied",
+            "set it up at the target",
+        );
     }
     found
 }
