@@ -2,6 +2,7 @@
 //! removed when it ends. Without a cloud a story is skipped loudly, but fails where `deploy/test --openstack` runs it.
 
 mod make;
+mod objects;
 mod store;
 
 use std::collections::BTreeSet;

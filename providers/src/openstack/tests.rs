@@ -1,6 +1,8 @@
 //! What a real cloud does not do on demand, told by a fake one: things that go into error, quotas that are used up, callers
 //! that come at the same time.
 
+mod images;
+mod objects;
 mod starts;
 mod usage;
 

@@ -48,7 +48,8 @@ impl Cloud {
         found["id"].as_str().expect("an id").to_owned()
     }
 
-    pub(super) fn made(&self, service: Service, path: String) {
+    /// It goes when the story ends.
+    pub fn made(&self, service: Service, path: String) {
         self.made.lock().expect("no panic before").push((service, path));
     }
 
@@ -122,7 +123,7 @@ impl Cloud {
         (id, address)
     }
 
-    fn make_volume(&self, volume: Value) -> String {
+    pub fn make_volume(&self, volume: Value) -> String {
         let call = Call::post(Service::Volume, "/volumes", "make a volume").json(json!({"volume": volume}));
         let id = self.call(call)["volume"]["id"].as_str().expect("an id").to_owned();
         self.made(Service::Volume, format!("/volumes/{id}"));

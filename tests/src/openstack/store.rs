@@ -19,7 +19,16 @@ pub struct Public {
 
 impl Cloud {
     pub fn upload_image(&self, name: &str, file: &Path, properties: &[(&str, &str)]) {
-        let mut image = json!({"name": name, "disk_format": "qcow2", "container_format": "bare", "visibility": "private"});
+        self.upload_image_of("qcow2", name, file, properties);
+    }
+
+    pub fn upload_raw_image(&self, name: &str, file: &Path, properties: &[(&str, &str)]) {
+        self.upload_image_of("raw", name, file, properties);
+    }
+
+    fn upload_image_of(&self, format: &str, name: &str, file: &Path, properties: &[(&str, &str)]) {
+        let mut image =
+            json!({"name": name, "disk_format": format, "container_format": "bare", "visibility": "private"});
         for (key, value) in properties {
             image[*key] = json!(value);
         }

@@ -1,5 +1,6 @@
 //! Relocations out of, into and between projects of a real OpenStack: `deploy/test --openstack`.
 
 mod between;
+mod goods;
 mod shop;
 mod undone;

@@ -22,6 +22,7 @@ pub struct Seen {
     pub query: String,
     pub token: String,
     pub range: Option<String>,
+    pub headers: BTreeMap<String, String>,
     pub body: Bytes,
 }
 
@@ -94,6 +95,7 @@ impl FakeCloud {
             served(Service::Volume, "/volume/v3"),
             served(Service::Network, "/network"),
             served(Service::Image, "/image"),
+            served(Service::ObjectStore, "/object"),
         ];
         let expires_at = "2099-01-01T00:00:00.000000Z";
         let body = json!({"token": {"expires_at": expires_at, "project": {"id": "p"}, "catalog": catalog}});
@@ -118,6 +120,11 @@ async fn answer(State(cloud): State<FakeCloud>, request: Request) -> Response {
         query: head.uri.query().unwrap_or_default().to_owned(),
         token: header("X-Auth-Token").unwrap_or_default(),
         range: header("Range"),
+        headers: head
+            .headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
+            .collect(),
         body: Bytes::new(),
     };
     // A cut upload has no body to tell of.
