@@ -36,7 +36,7 @@ fn what_is_left_out_has_a_default() {
     assert_eq!(config.state, Path::new("/var/lib/fluidcloud"));
     assert_eq!(config.http.listen.to_string(), "127.0.0.1:7411");
     assert!(config.amqp_url().is_none());
-    assert_eq!(config.workers.kinds.len(), 3);
+    assert_eq!(config.workers.kinds.len(), 4);
 }
 
 #[test]
