@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use fluidcloud_proto::furniture::Furniture;
 use fluidcloud_proto::progress::{Area, TransferReport};
 use fluidcloud_proto::report::{AddressReport, CheckReport, Report, StepReport, TargetReport};
 use fluidcloud_proto::status::RelocationStatus;
@@ -28,6 +29,7 @@ pub fn of(status: &RelocationStatus) -> Report {
         transfers: Vec::new(),
         target: None,
         instances: Vec::new(),
+        furnished: Vec::new(),
         folded: Vec::new(),
         rewritten: Vec::new(),
         adapted: Vec::new(),
@@ -44,6 +46,7 @@ pub fn text(report: &Report) -> String {
     if !report.transfers.is_empty() {
         parts.push(transfers(&report.transfers));
     }
+    parts.push(furnished(&report.furnished));
     parts.push(guests(report));
     parts.push(checks(&report.checks));
     parts.push(report.instances.iter().map(instance).collect::<Vec<_>>().join("\n"));
@@ -108,6 +111,15 @@ fn found(area: &Area) -> String {
     };
     let (start, length) = (units::bytes(area.start_bytes), units::bytes(area.length_bytes));
     format!("at {start}: {} of {length}, {read}", area.content)
+}
+
+fn furnished(all: &[Furniture]) -> String {
+    let told = all.iter().map(|it| {
+        let how = if it.made { "made" } else { "there already" };
+        let notes: String = it.notes.iter().map(|note| format!(", {note}")).collect();
+        format!("{} {}: {how}{notes}", it.kind, it.source)
+    });
+    told.collect::<Vec<_>>().join("\n")
 }
 
 fn guests(report: &Report) -> String {

@@ -28,6 +28,7 @@ pub fn report(relocation: &Relocation) -> Report {
         transfers: relocation.steps.iter().filter_map(transfer).collect(),
         target: instances.first().cloned(),
         instances,
+        furnished: relocation.furnished().map(|furnished| furnished.0.clone()).unwrap_or_default(),
         folded: Vec::new(),
         rewritten: Vec::new(),
         adapted: Vec::new(),

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::failure::Failure;
+use crate::furniture::Furniture;
 use crate::ids::{ComponentName, InstanceName, ProviderId, RelocationId};
 use crate::progress::TransferReport;
 use crate::status::Phase;
@@ -25,6 +26,9 @@ pub struct Report {
     pub target: Option<TargetReport>,
     /// Every moved instance.
     pub instances: Vec<TargetReport>,
+    /// What the instances stand in at the target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub furnished: Vec<Furniture>,
     pub folded: Vec<Folded>,
     pub rewritten: Vec<FileDiff>,
     /// What was changed inside guests, one line each.

@@ -22,6 +22,11 @@ pub enum Error {
         remedy = self.remedy()
     )]
     NoRoom { provider: String, place: String, needed: u64, free: u64 },
+    #[error(
+        "provider `{provider}` lets the project have {free} more {what}, and {needed} are needed: {remedy}",
+        remedy = self.remedy()
+    )]
+    Quota { provider: String, what: String, needed: u64, free: u64 },
     #[error("{known_hosts} has no such host key for {host}: {remedy}", remedy = self.remedy())]
     HostKey { host: String, known_hosts: String },
     #[error("{host} does not accept the key {key} for {user}: {remedy}", remedy = self.remedy())]
@@ -81,7 +86,7 @@ impl Error {
             Self::UnknownProvider(_) => Code::UnknownProvider,
             Self::UnknownInstance { .. } => Code::UnknownInstance,
             Self::NameTaken { .. } => Code::NameTaken,
-            Self::NoRoom { .. } | Self::Refused { full: true, .. } => Code::NoRoom,
+            Self::NoRoom { .. } | Self::Quota { .. } | Self::Refused { full: true, .. } => Code::NoRoom,
             Self::HostKey { .. } => Code::HostKey,
             Self::Unauthorized { .. } | Self::Refused { status: 401 | 403, .. } => Code::Unauthorized,
             Self::Unreachable { .. } => Code::Unreachable,
@@ -103,6 +108,10 @@ impl Error {
             Self::UnknownInstance { provider, .. } => format!("see `fluidcloud inspect {provider}`"),
             Self::NameTaken { .. } => "choose another `target_name`, or remove it".to_owned(),
             Self::NoRoom { .. } => "free some, or choose another target".to_owned(),
+            Self::Quota { .. } => {
+                "remove what the project does not need, ask for a larger quota, or choose another target"
+                    .to_owned()
+            }
             Self::HostKey { .. } => {
                 "add the host's line there if it is new or was rebuilt; if not, somebody is in between"
                     .to_owned()

@@ -4,6 +4,7 @@
 pub mod config;
 pub mod conformance;
 pub mod error;
+pub mod furnishing;
 pub mod libvirt;
 pub mod memory;
 pub mod openstack;
@@ -13,6 +14,7 @@ pub mod site;
 
 pub use config::{Accel, ProviderConfig, SiteConfig, SshConfig};
 pub use error::Error;
+pub use furnishing::{Furnishing, Size};
 pub use provider::{
     DiskOrder, GuestWork, InstanceOrder, Made, Moment, Period, Provider, Reservation, Stopped,
 };

@@ -4,6 +4,7 @@
 mod build;
 mod cloud;
 mod faults;
+mod furniture;
 mod provider;
 mod usage;
 mod witness;

@@ -13,6 +13,7 @@ mod definition;
 mod disks;
 mod fixed;
 mod flavors;
+mod furnish;
 mod held;
 mod helper;
 mod inspect;
@@ -22,8 +23,11 @@ mod networks;
 mod open;
 mod orphans;
 mod place;
+mod ports;
 mod power;
+mod quota;
 mod room;
+mod security;
 mod servers;
 mod subnets;
 mod surroundings;
@@ -38,6 +42,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fluidcloud_proto::furniture::Furnished;
 use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::surroundings::Surroundings;
@@ -47,6 +52,7 @@ use fluidcloud_proto::usage::Usage;
 use tokio::sync::Mutex;
 
 use crate::error::Error;
+use crate::furnishing::Furnishing;
 use crate::provider::{
     DiskOrder, GuestWork, InstanceOrder, Made, Moment, Period, Provider, Reservation, Stopped,
 };
@@ -188,6 +194,18 @@ impl Provider for OpenstackProvider {
 
     async fn reserve(&self, reservation: &Reservation) -> Result<(), Error> {
         self.check_room(reservation).await
+    }
+
+    fn furnishes(&self) -> bool {
+        true
+    }
+
+    async fn furnish(&self, order: &Furnishing) -> Result<Furnished, Error> {
+        Box::pin(self.furnish_all(order)).await
+    }
+
+    async fn unfurnish(&self, relocation: RelocationId) -> Result<(), Error> {
+        Box::pin(self.unfurnish_all(relocation)).await
     }
 
     async fn create_disk(&self, order: &DiskOrder) -> Result<DiskPlace, Error> {

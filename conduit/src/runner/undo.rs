@@ -55,6 +55,7 @@ impl Scene<'_> {
             StepId::Prepare(disk) => {
                 call("the removal of a target disk", self.target.delete_disk(id, disk)).await
             }
+            StepId::Furnish => self.unfurnish().await,
             StepId::Reserve => self.sweep().await,
             _ => Ok(()),
         }
@@ -82,7 +83,7 @@ impl Scene<'_> {
             .iter()
             .filter_map(|made| match made {
                 Made::Instance { name } => Some(name),
-                Made::Disk { .. } | Made::Scrap { .. } => None,
+                Made::Disk { .. } | Made::Scrap { .. } | Made::Furniture { .. } => None,
             })
             .collect();
         for name in instances {
@@ -92,6 +93,9 @@ impl Scene<'_> {
             call("the removal of a target disk", self.target.delete_disk(id, &disk)).await?;
         }
         call("the tidying of the target", self.target.settle(id)).await?;
+        if left.iter().any(|made| matches!(made, Made::Furniture { .. })) {
+            self.unfurnish().await?;
+        }
         let left = self.made().await?;
         if left.is_empty() {
             return Ok(());
@@ -102,6 +106,7 @@ impl Scene<'_> {
                 Made::Instance { name } => format!("instance {name}"),
                 Made::Disk { path } => format!("disk {path}"),
                 Made::Scrap { path } => path.clone(),
+                Made::Furniture { what } => what.clone(),
             })
             .collect();
         let message = format!("{} still has of this relocation: {}", self.target_id, names.join(", "));

@@ -97,7 +97,7 @@ impl LibvirtProvider {
         let scraps: Vec<String> = made
             .filter_map(|made| match made {
                 Made::Scrap { path } => Some(path),
-                Made::Disk { .. } | Made::Instance { .. } => None,
+                Made::Disk { .. } | Made::Instance { .. } | Made::Furniture { .. } => None,
             })
             .collect();
         if !scraps.is_empty() {

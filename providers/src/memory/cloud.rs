@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use fluidcloud_proto::furniture::FurnitureKind;
 use fluidcloud_proto::ids::{DiskId, DiskName, InstanceName, RelocationId};
 use fluidcloud_proto::status::Capacity;
+use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::topology::{Concern, DiskPlace, Firmware, Nic, Power};
 use time::OffsetDateTime;
 
@@ -16,6 +18,10 @@ pub(super) struct Cloud {
     pub instances: BTreeMap<InstanceName, Held>,
     pub disks: BTreeMap<String, DiskImage>,
     pub scraps: BTreeMap<String, RelocationId>,
+    /// Around its own instances.
+    pub surroundings: Surroundings,
+    /// By kind and name, with the relocation that made it.
+    pub furniture: BTreeMap<(FurnitureKind, String), Option<RelocationId>>,
 }
 
 #[derive(Clone, Debug)]

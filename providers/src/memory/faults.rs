@@ -31,10 +31,13 @@ pub enum Op {
     Addresses,
     MadeFor,
     Usage,
+    Surroundings,
+    Furnish,
+    Unfurnish,
 }
 
 impl Op {
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Capacity,
         Self::Instances,
         Self::Inspect,
@@ -56,6 +59,9 @@ impl Op {
         Self::Addresses,
         Self::MadeFor,
         Self::Usage,
+        Self::Surroundings,
+        Self::Furnish,
+        Self::Unfurnish,
     ];
 }
 
