@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use fluidcloud_proto::alone::ContainerCopied;
+use fluidcloud_proto::furniture::Furniture;
 use fluidcloud_proto::progress::{Area, TransferReport};
 use fluidcloud_proto::report::{AddressReport, CheckReport, Report, StepReport, TargetReport};
 use fluidcloud_proto::status::RelocationStatus;
@@ -32,6 +33,7 @@ pub fn of(status: &RelocationStatus) -> Report {
         volumes: Vec::new(),
         images: Vec::new(),
         containers: Vec::new(),
+        furnished: Vec::new(),
         folded: Vec::new(),
         rewritten: Vec::new(),
         adapted: Vec::new(),
@@ -49,6 +51,7 @@ pub fn text(report: &Report) -> String {
         parts.push(transfers(&report.transfers));
     }
     parts.push(alone(report));
+    parts.push(furnished(&report.furnished));
     parts.push(guests(report));
     parts.push(checks(&report.checks));
     parts.push(report.instances.iter().map(instance).collect::<Vec<_>>().join("\n"));
@@ -163,6 +166,15 @@ fn container(copied: &ContainerCopied) -> String {
 
 fn shortened(digest: &str) -> String {
     digest.chars().take(16).collect()
+}
+
+fn furnished(all: &[Furniture]) -> String {
+    let told = all.iter().map(|it| {
+        let how = if it.made { "made" } else { "there already" };
+        let notes: String = it.notes.iter().map(|note| format!(", {note}")).collect();
+        format!("{} {}: {how}{notes}", it.kind, it.source)
+    });
+    told.collect::<Vec<_>>().join("\n")
 }
 
 fn guests(report: &Report) -> String {

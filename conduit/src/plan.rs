@@ -12,6 +12,7 @@ use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{ComponentName, DiskId, ProviderId};
 use fluidcloud_proto::plan::{MigratorKind, Plan, PlannedStep, Runner, StepId};
 use fluidcloud_proto::request::{InstanceComponent, RelocationRequest};
+use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::topology::{Instance, Power, Topology};
 use fluidcloud_providers::Provider;
 
@@ -60,6 +61,36 @@ pub fn suits(request: &RelocationRequest, target: &dyn Provider) -> Result<(), F
         }
         _ => Ok(()),
     }
+}
+
+/// The plan for a target as its provider can: with the furnishing of what the instances stand in.
+pub fn for_target(
+    request: &RelocationRequest,
+    topology: &Topology,
+    target: &dyn Provider,
+) -> Result<Plan, Failure> {
+    let mut plan = make(request, topology, target.id())?;
+    if target.furnishes() && is_furnished(topology) {
+        furnish(&mut plan);
+    }
+    Ok(plan)
+}
+
+fn is_furnished(topology: &Topology) -> bool {
+    // What holds objects is no part of an instance's surroundings.
+    let around = Surroundings { containers: Vec::new(), ..topology.surroundings.clone() };
+    !around.is_empty()
+}
+
+/// After the reservation, before addresses of networks are held, and before anything of the source is touched.
+fn furnish(plan: &mut Plan) {
+    let Some(at) = plan.steps.iter().position(|step| step.id == StepId::Reserve) else { return };
+    let needs_it = |step: &&mut PlannedStep| matches!(step.id, StepId::Freeze(_) | StepId::Address(_));
+    for step in plan.steps.iter_mut().filter(needs_it) {
+        step.after.push(StepId::Furnish);
+    }
+    let furnish = PlannedStep { id: StepId::Furnish, after: vec![StepId::Reserve], runs: Runner::Conduit };
+    plan.steps.insert(at + 1, furnish);
 }
 
 /// Which workers the plan needs, each once.

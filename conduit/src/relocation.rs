@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fluidcloud_proto::failure::{Code, Failure};
+use fluidcloud_proto::furniture::Furnished;
 use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::offer::{Need, Offer};
 use fluidcloud_proto::plan::{Plan, StepId};
@@ -332,6 +333,14 @@ impl Relocation {
     pub fn prepared(&self, disk: &DiskId) -> Option<&DiskPlace> {
         match &self.step(&StepId::Prepare(disk.clone()))?.output {
             Some(Done::Migrated { output: Output::Prepared { place } }) => Some(place),
+            _ => None,
+        }
+    }
+
+    /// What stands at the target for what the instances stood in, once it was furnished.
+    pub fn furnished(&self) -> Option<&Furnished> {
+        match &self.step(&StepId::Furnish)?.output {
+            Some(Done::Furnished { furnished }) => Some(furnished),
             _ => None,
         }
     }

@@ -33,6 +33,7 @@ pub fn report(relocation: &Relocation) -> Report {
         volumes: if state == Phase::Succeeded { volumes(relocation) } else { Vec::new() },
         images: Vec::new(),
         containers: Vec::new(),
+        furnished: relocation.furnished().map(|furnished| furnished.0.clone()).unwrap_or_default(),
         folded: Vec::new(),
         rewritten: Vec::new(),
         adapted: Vec::new(),

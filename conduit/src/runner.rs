@@ -1,7 +1,8 @@
-//! The steps the conduit runs itself, through the providers: reserve, observe, freeze, create, verify, commit, tidy,
+//! The steps the conduit runs itself, through the providers: reserve, furnish, observe, freeze, create, verify, commit, tidy,
 //! and every undo. Each may be run again after a crash at any point of it. Nothing here knows the log.
 
 mod alone;
+mod furnish;
 pub mod inspect;
 mod observe;
 mod steps;
@@ -45,6 +46,7 @@ impl Means {
         match step {
             StepId::Reserve => scene.reserve().await,
             StepId::Address(component) => scene.address(component).await,
+            StepId::Furnish => scene.furnish().await,
             StepId::Observe(component) => scene.observe(component, halt).await,
             StepId::Freeze(component) => scene.freeze(component).await,
             StepId::Create(component) => scene.create(component).await,

@@ -64,7 +64,7 @@ pub fn phase(relocation: &Relocation) -> Phase {
 
 fn phase_of(step: &StepId) -> (u8, Phase) {
     match step {
-        StepId::Reserve | StepId::Rehearse(_) | StepId::Address(_) | StepId::Observe(_) => {
+        StepId::Reserve | StepId::Furnish | StepId::Rehearse(_) | StepId::Address(_) | StepId::Observe(_) => {
             (0, Phase::Planned)
         }
         StepId::Prepare(_) | StepId::Freeze(_) | StepId::Sync(_) | StepId::Copy(_) | StepId::Recopy(_) => {

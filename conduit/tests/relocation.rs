@@ -79,6 +79,7 @@ fn output(step: &StepId) -> Done {
     let migrated = |output| Done::Migrated { output };
     match step {
         StepId::Reserve => Done::Reserved,
+        StepId::Furnish => Done::Furnished { furnished: Default::default() },
         StepId::Rehearse(_) => migrated(Output::Rehearsed(Rehearsed::default())),
         StepId::Rewrite(_) => migrated(Output::Rewritten { files: Vec::new() }),
         StepId::Address(_) => Done::Addressed { nics: Vec::new() },

@@ -99,6 +99,7 @@ async fn prepare(cloud: &MemoryProvider, task: &Task, order: &PrepareDisk) -> Re
         size_bytes: order.size_bytes,
         expected_bytes: order.expected_bytes,
         staging: order.staging,
+        volume_type: order.volume_type.clone(),
     };
     Ok(Output::Prepared { place: cloud.create_disk(&order).await? })
 }

@@ -6,6 +6,7 @@ pub mod bus;
 pub mod command;
 pub mod event;
 pub mod failure;
+pub mod furniture;
 pub mod ids;
 pub mod offer;
 pub mod plan;

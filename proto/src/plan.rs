@@ -29,6 +29,9 @@ pub struct PlannedStep {
 pub enum StepId {
     /// Target has the name free and the room. Undo: release.
     Reserve,
+    /// What the instances stand in is made at the target, where it is not there: networks, security groups, keys. Undo:
+    /// what was made is removed.
+    Furnish,
     /// What later steps change inside the guest, tried on the running source, read-only.
     Rehearse(ComponentName),
     /// Which addresses it will have at the target is settled, as others must be told. Undo: give them back.
@@ -65,6 +68,7 @@ impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             StepId::Reserve => f.write_str("reserve"),
+            StepId::Furnish => f.write_str("furnish"),
             StepId::Rehearse(component) => write!(f, "rehearse {component}"),
             StepId::Address(component) => write!(f, "address {component}"),
             StepId::Observe(component) => write!(f, "observe {component}"),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::alone::{ContainerCopied, ImageCopied, VolumeMoved};
 use crate::failure::Failure;
+use crate::furniture::Furniture;
 use crate::ids::{ComponentName, InstanceName, ProviderId, RelocationId};
 use crate::progress::TransferReport;
 use crate::status::Phase;
@@ -33,6 +34,9 @@ pub struct Report {
     pub images: Vec<ImageCopied>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub containers: Vec<ContainerCopied>,
+    /// What the instances stand in at the target.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub furnished: Vec<Furniture>,
     pub folded: Vec<Folded>,
     pub rewritten: Vec<FileDiff>,
     /// What was changed inside guests, one line each.

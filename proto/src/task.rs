@@ -66,6 +66,9 @@ pub struct PrepareDisk {
     pub expected_bytes: u64,
     /// A staging disk is read by a later step and never attached to the instance; it is raw and goes in `tidy`.
     pub staging: bool,
+    /// Of the source's disk, where its provider has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_type: Option<String>,
 }
 
 /// Move the bytes of a stopped disk. Answer: [`Output::Synced`].

@@ -93,6 +93,9 @@ pub struct Disk {
     /// What the provider's storage holds of it.
     pub allocated_bytes: u64,
     pub place: DiskPlace,
+    /// What its provider calls such storage, where it has several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume_type: Option<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -128,6 +131,9 @@ pub struct Nic {
     /// Floating IPs: addresses outside that lead to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub floating: Vec<IpAddr>,
+    /// By name.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub security_groups: Vec<String>,
 }
 
 /// What may hinder a move, with the remedy. A critical one stops the relocation before it touches anything.

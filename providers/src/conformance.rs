@@ -2,6 +2,7 @@
 //! simulated one. A fixture brings the cloud and what only its owner can see or do; a broken promise is a panic.
 
 mod disks;
+mod furniture;
 mod instances;
 mod sources;
 
@@ -9,7 +10,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fluidcloud_proto::furniture::Furnished;
 use fluidcloud_proto::ids::{DiskId, InstanceName, RelocationId};
+use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::topology::{DiskPlace, Firmware, Nic};
 
 use crate::provider::{DiskOrder, InstanceOrder, Provider};
@@ -41,6 +44,12 @@ pub trait Fixture: Send + Sync {
     /// The memory that an instance ordered with [`MEMORY_BYTES`] gets: that, where any size can be had.
     async fn memory_bytes(&self) -> u64 {
         MEMORY_BYTES
+    }
+
+    /// What it can be asked to make after a source's, whose things have the word `label` in their names; `None` where it
+    /// makes no such things.
+    fn surroundings(&self, _label: &str) -> Option<Surroundings> {
+        None
     }
 
     /// Whether the provider sees that a disk was written to by others than its instance.
@@ -82,6 +91,7 @@ pub async fn all(fixture: &dyn Fixture) {
     disks::all(fixture).await;
     instances::all(fixture).await;
     sources::all(fixture).await;
+    furniture::all(fixture).await;
 }
 
 /// What becomes of [`DISK_BYTES`] at the provider.
@@ -100,6 +110,7 @@ pub(crate) fn disk_order(relocation: RelocationId, disk: &str) -> DiskOrder {
         size_bytes: DISK_BYTES,
         expected_bytes: 4096,
         staging: false,
+        volume_type: None,
     }
 }
 
@@ -130,7 +141,10 @@ pub(crate) async fn instance_order(provider: &dyn Provider, relocation: Relocati
             network: "elsewhere".into(),
             addresses: Vec::new(),
             floating: Vec::new(),
+            security_groups: Vec::new(),
         }],
+        settings: None,
+        furnished: Furnished::default(),
         autostart: true,
         note: "from <elsewhere> & \"back\"".into(),
     }

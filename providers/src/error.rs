@@ -27,6 +27,11 @@ pub enum Error {
         remedy = self.remedy()
     )]
     NoRoom { provider: String, place: String, needed: u64, free: u64 },
+    #[error(
+        "provider `{provider}` lets the project have {free} more {what}, and {needed} are needed: {remedy}",
+        remedy = self.remedy()
+    )]
+    Quota { provider: String, what: String, needed: u64, free: u64 },
     #[error("{known_hosts} has no such host key for {host}: {remedy}", remedy = self.remedy())]
     HostKey { host: String, known_hosts: String },
     #[error("{host} does not accept the key {key} for {user}: {remedy}", remedy = self.remedy())]
@@ -88,7 +93,7 @@ impl Error {
             Self::NotThere { code, .. } => *code,
             Self::Fenced { .. } => Code::Fenced,
             Self::NameTaken { .. } => Code::NameTaken,
-            Self::NoRoom { .. } | Self::Refused { full: true, .. } => Code::NoRoom,
+            Self::NoRoom { .. } | Self::Quota { .. } | Self::Refused { full: true, .. } => Code::NoRoom,
             Self::HostKey { .. } => Code::HostKey,
             Self::Unauthorized { .. } | Self::Refused { status: 401 | 403, .. } => Code::Unauthorized,
             Self::Unreachable { .. } => Code::Unreachable,
@@ -112,6 +117,10 @@ impl Error {
             Self::Fenced { .. } => "nothing: the newer attempt goes on".to_owned(),
             Self::NameTaken { .. } => "choose another `target_name`, or remove it".to_owned(),
             Self::NoRoom { .. } => "free some, or choose another target".to_owned(),
+            Self::Quota { .. } => {
+                "remove what the project does not need, ask for a larger quota, or choose another target"
+                    .to_owned()
+            }
             Self::HostKey { .. } => {
                 "add the host's line there if it is new or was rebuilt; if not, somebody is in between"
                     .to_owned()

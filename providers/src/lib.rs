@@ -5,6 +5,7 @@ pub mod bytes;
 pub mod config;
 pub mod conformance;
 pub mod error;
+pub mod furnishing;
 pub mod image_store;
 pub mod libvirt;
 pub mod memory;
@@ -18,6 +19,7 @@ pub mod volumes;
 pub use bytes::{ByteStream, Source};
 pub use config::{Accel, ProviderConfig, SiteConfig, SshConfig};
 pub use error::Error;
+pub use furnishing::{Furnishing, Size};
 pub use image_store::{ImageOrder, ImageStore};
 pub use object_store::{ContainerOrder, Listed, Object, ObjectKind, ObjectStore, Page, Segment};
 pub use provider::{

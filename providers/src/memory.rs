@@ -5,6 +5,7 @@ mod alone;
 mod build;
 mod cloud;
 mod faults;
+mod furniture;
 mod provider;
 mod usage;
 mod witness;

@@ -14,6 +14,7 @@ mod detached;
 mod disks;
 mod fixed;
 mod flavors;
+mod furnish;
 mod held;
 mod helper;
 mod images;
@@ -25,8 +26,11 @@ mod objects;
 mod open;
 mod orphans;
 mod place;
+mod ports;
 mod power;
+mod quota;
 mod room;
+mod security;
 mod servers;
 mod subnets;
 mod surroundings;
@@ -41,6 +45,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fluidcloud_proto::furniture::Furnished;
 use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::surroundings::Surroundings;
@@ -50,6 +55,7 @@ use fluidcloud_proto::usage::Usage;
 use tokio::sync::Mutex;
 
 use crate::error::Error;
+use crate::furnishing::Furnishing;
 use crate::image_store::ImageStore;
 use crate::object_store::ObjectStore;
 use crate::provider::{
@@ -194,6 +200,18 @@ impl Provider for OpenstackProvider {
 
     async fn reserve(&self, reservation: &Reservation) -> Result<(), Error> {
         self.check_room(reservation).await
+    }
+
+    fn furnishes(&self) -> bool {
+        true
+    }
+
+    async fn furnish(&self, order: &Furnishing) -> Result<Furnished, Error> {
+        Box::pin(self.furnish_all(order)).await
+    }
+
+    async fn unfurnish(&self, relocation: RelocationId) -> Result<(), Error> {
+        Box::pin(self.unfurnish_all(relocation)).await
     }
 
     async fn create_disk(&self, order: &DiskOrder) -> Result<DiskPlace, Error> {

@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fluidcloud_proto::furniture::Furnished;
 use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
-use fluidcloud_proto::surroundings::Surroundings;
+use fluidcloud_proto::surroundings::{Settings, Surroundings};
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{DiskPlace, Firmware, Instance, Nic, Power};
 use fluidcloud_proto::usage::Usage;
@@ -15,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::error::Error;
+use crate::furnishing::{Furnishing, Size};
 use crate::image_store::ImageStore;
 use crate::object_store::ObjectStore;
 use crate::site::Site;
@@ -124,6 +126,23 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
 
     /// Checks that the names are free and the room is there. Holds nothing that could be left behind.
     async fn reserve(&self, reservation: &Reservation) -> Result<(), Error>;
+
+    /// Whether it can make what a source's instances stand in; `furnish` makes nothing where not.
+    fn furnishes(&self) -> bool {
+        false
+    }
+
+    /// Makes what of a source's surroundings is not there already, and answers what stands for each thing of them. What is
+    /// there under the same name, and is as the source's, is used and never changed.
+    async fn furnish(&self, _order: &Furnishing) -> Result<Furnished, Error> {
+        Ok(Furnished::default())
+    }
+
+    /// Removes what `furnish` made for this relocation, and nothing that was there. What others have begun to use meanwhile
+    /// is left to them.
+    async fn unfurnish(&self, _relocation: RelocationId) -> Result<(), Error> {
+        Ok(())
+    }
 
     /// An empty disk that reads as zeros, of the size, rounded up to [`Provider::disk_unit_bytes`].
     async fn create_disk(&self, order: &DiskOrder) -> Result<DiskPlace, Error>;
@@ -252,6 +271,11 @@ pub struct Reservation {
     pub vcpus: u32,
     pub memory_bytes: u64,
     pub disk_bytes: u64,
+    /// How many.
+    pub disks: u32,
+    pub sizes: Vec<Size>,
+    /// Networks of NICs for which nothing will be furnished: the target has something for them, or it is refused.
+    pub networks: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -263,6 +287,8 @@ pub struct DiskOrder {
     pub expected_bytes: u64,
     /// Raw whatever the provider's format is, and never attached.
     pub staging: bool,
+    /// Of the source's disk.
+    pub volume_type: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -276,6 +302,10 @@ pub struct InstanceOrder {
     pub disks: Vec<(DiskId, DiskPlace)>,
     /// Addresses of the hardware are kept; model and network are the target's.
     pub nics: Vec<Nic>,
+    /// What the source's provider was told of it.
+    pub settings: Option<Box<Settings>>,
+    /// What stands for what it stood in.
+    pub furnished: Furnished,
     /// Whether it is to start with its host, once the relocation has settled.
     pub autostart: bool,
     /// Shown to who looks at the instance: where it came from.
@@ -298,5 +328,9 @@ pub enum Made {
     /// Journals, overlays, locks.
     Scrap {
         path: String,
+    },
+    /// By `furnish`; `what` is its kind and name.
+    Furniture {
+        what: String,
     },
 }

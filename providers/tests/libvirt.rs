@@ -187,6 +187,9 @@ async fn a_pool_or_network_that_is_not_there_is_named() {
         vcpus: 1,
         memory_bytes: 1,
         disk_bytes: 1,
+        disks: 1,
+        sizes: Vec::new(),
+        networks: Vec::new(),
     };
     let unwired = unwired.reserve(&order).await.unwrap_err();
     assert!(unwired.to_string().contains("`unwired`"), "{unwired}");

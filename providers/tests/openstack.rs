@@ -6,15 +6,21 @@ mod eye;
 mod held;
 #[path = "openstack/real.rs"]
 mod real;
+#[path = "openstack/stand.rs"]
+mod stand;
 #[path = "openstack/usage.rs"]
 mod usage;
 
+use std::collections::BTreeSet;
+
+use fluidcloud_proto::furniture::FurnitureKind;
 use fluidcloud_proto::ids::{InstanceName, RelocationId};
 use fluidcloud_proto::topology::{DiskRole, Power, Severity};
 use fluidcloud_providers::conformance::{self, Fixture};
 use fluidcloud_providers::openstack::api::{Call, Service};
-use fluidcloud_providers::{Error, Made, Moment};
+use fluidcloud_providers::{Error, Furnishing, Made, Moment, Provider};
 use real::Real;
+use serde_json::{Value, json};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_conforms() {
@@ -96,4 +102,89 @@ async fn what_the_cloud_refuses_is_told_in_its_words() {
         matches!(&error, Error::Refused { status: 404, message, .. } if message.contains("none")),
         "{error:?}"
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_server_stood_in_is_made_once_as_it_was_and_removed_again() {
+    let Some((provider, outside)) = real::furnishing() else { return };
+    let api = provider.api();
+    let label = format!("stand-{}", &RelocationId::new().to_string()[..8]);
+    let wanted = stand::surroundings(&label, &outside);
+    let order =
+        |relocation| Furnishing { relocation, source: label.parse().unwrap(), surroundings: wanted.clone() };
+    let (first, second) = (RelocationId::new(), RelocationId::new());
+    let ours = |listing: &BTreeSet<String>| -> Vec<String> {
+        listing.iter().filter(|thing| thing.contains(&label)).cloned().collect()
+    };
+    let made = provider.furnish(&order(first)).await.unwrap();
+    assert!(made.0.iter().all(|it| it.made && it.notes.len() <= 1), "{made:?}");
+    let listed = ours(&stand::listing(api).await);
+    // Network, two subnets, router, three groups, key pair, server group.
+    assert_eq!(listed.len(), 9, "{listed:?}");
+
+    let network = &made.find(FurnitureKind::Network, &format!("{label}-net")).unwrap().id;
+    let found = get(api, "/networks", network, "network").await;
+    assert_eq!(
+        (&found["mtu"], found["description"].as_str().unwrap().contains(&first.to_string())),
+        (&json!(1400), true)
+    );
+    let subnets =
+        api.call(Call::get(Service::Network, "/subnets", "list").query("network_id", network)).await.unwrap();
+    let v4 = subnets["subnets"].as_array().unwrap().iter().find(|it| it["ip_version"] == 4).unwrap().clone();
+    assert_eq!((&v4["gateway_ip"], &v4["dns_nameservers"]), (&json!("10.91.7.1"), &json!(["10.91.7.2"])));
+    assert_eq!(v4["allocation_pools"], json!([{"start": "10.91.7.20", "end": "10.91.7.90"}]));
+    assert_eq!(v4["host_routes"], json!([{"destination": "10.92.0.0/16", "nexthop": "10.91.7.3"}]));
+    let group = &made.find(FurnitureKind::SecurityGroup, &format!("{label}-db")).unwrap().id;
+    let web = &made.find(FurnitureKind::SecurityGroup, &format!("{label}-web")).unwrap().id;
+    let rules = get(api, "/security-groups", group, "security_group").await["security_group_rules"].clone();
+    assert_eq!(rules.as_array().unwrap().len(), 1, "neither more nor less than at the source: {rules}");
+    assert_eq!((&rules[0]["remote_group_id"], &rules[0]["direction"]), (&json!(web), &json!("ingress")));
+
+    let used = provider.furnish(&order(second)).await.unwrap();
+    assert!(used.0.iter().all(|it| !it.made), "it is there: {used:?}");
+    provider.unfurnish(second).await.unwrap();
+    assert_eq!(ours(&stand::listing(api).await), listed, "and is not the second one's to remove");
+    for _ in 0..2 {
+        provider.unfurnish(first).await.unwrap();
+        assert_eq!(provider.made_for(first).await.unwrap(), []);
+    }
+    assert_eq!(ours(&stand::listing(api).await), [] as [&str; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_use_by_now_is_left_to_them() {
+    let Some((provider, outside)) = real::furnishing() else { return };
+    let api = provider.api();
+    let label = format!("stand-{}", &RelocationId::new().to_string()[..8]);
+    let mut wanted = stand::surroundings(&label, &outside);
+    wanted.routers.clear();
+    let relocation = RelocationId::new();
+    let order = Furnishing { relocation, source: label.parse().unwrap(), surroundings: wanted };
+    let made = provider.furnish(&order).await.unwrap();
+    let network = made.find(FurnitureKind::Network, &format!("{label}-net")).unwrap().id.clone();
+    let web = made.find(FurnitureKind::SecurityGroup, &format!("{label}-web")).unwrap().id.clone();
+    let port = json!({"port": {"network_id": network, "security_groups": [web], "name": label}});
+    let port = api.call(Call::post(Service::Network, "/ports", "make a port").json(port)).await.unwrap();
+    provider.unfurnish(relocation).await.unwrap();
+    assert_eq!(provider.made_for(relocation).await.unwrap(), [], "nothing is this relocation's any more");
+    let left: Vec<String> =
+        stand::listing(api).await.into_iter().filter(|thing| thing.contains(&label)).collect();
+    assert!(
+        left.iter().any(|thing| thing.contains(&network)) && left.iter().any(|thing| thing.contains(&web)),
+        "{left:?}"
+    );
+    for (path, id) in [
+        ("/ports", port["port"]["id"].as_str().unwrap()),
+        ("/networks", &network),
+        ("/security-groups", &web),
+    ] {
+        api.call(Call::delete(Service::Network, format!("{path}/{id}"), "clear")).await.unwrap();
+    }
+    let left: Vec<String> =
+        stand::listing(api).await.into_iter().filter(|thing| thing.contains(&label)).collect();
+    assert_eq!(left, [] as [&str; 0]);
+}
+
+async fn get(api: &fluidcloud_providers::openstack::api::Api, path: &str, id: &str, key: &str) -> Value {
+    api.call(Call::get(Service::Network, format!("{path}/{id}"), "look")).await.unwrap()[key].clone()
 }

@@ -1,9 +1,11 @@
 //! `fluidcloud plan FILE`: what a relocation would do, in this process, without doing it: inspection, choice of the
 //! target, steps, bytes and an estimate of the time. Reads only.
 
+use fluidcloud_conduit::plan::for_target;
+use fluidcloud_conduit::plan::preview::of_plan;
 use fluidcloud_conduit::runner::inspect::inspect;
 use fluidcloud_conduit::web::HttpWeb;
-use fluidcloud_conduit::{Preview, need, preview, suits};
+use fluidcloud_conduit::{Preview, need, suits};
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::ProviderId;
 use fluidcloud_proto::offer::Offer;
@@ -43,8 +45,10 @@ pub async fn run(config: &Config, told: PlanArgs) -> Result<(), Fault> {
     let offers =
         fluidcloud_broker::offers_now(&registry, &config.providers, &need(&request, &topology)).await;
     let target = chosen(&offers)?;
-    suits(&request, &*registry.get(&target)?)?;
-    let preview = preview(&request, &topology, &target, None)?;
+    let provider = registry.get(&target)?;
+    suits(&request, &*provider)?;
+    let plan = for_target(&request, &topology, &*provider)?;
+    let preview = of_plan(plan, &request, &topology, None);
     let rehearsed = match told.rehearse {
         true => Some(rehearse::rehearse(&registry, &request, &topology, &target).await?),
         false => None,

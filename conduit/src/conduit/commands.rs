@@ -47,7 +47,7 @@ impl Owner {
             let topology = state.topology.as_ref().ok_or_else(amiss)?;
             let provider = self.means.registry.get(target).map_err(|error| error.to_failure())?;
             plan::suits(&state.request, &*provider)?;
-            let plan = Box::new(plan::make(&state.request, topology, target)?);
+            let plan = Box::new(plan::for_target(&state.request, topology, &*provider)?);
             Ok(Fact::Planned { plan, hardware: provider.hardware().clone() })
         })();
         planned.unwrap_or_else(|failure| Fact::Refused { failure })

@@ -19,6 +19,7 @@ use crate::web::Web;
 pub const ASSUMED_BYTES_PER_SEC: u64 = 100 << 20;
 /// What the steps that move no bytes usually take, in seconds.
 const QUICK_SECS: f64 = 1.0;
+const FURNISH_SECS: f64 = 15.0;
 const REHEARSE_SECS: f64 = 20.0;
 const FREEZE_SECS: f64 = 20.0;
 const ADAPT_SECS: f64 = 90.0;
@@ -108,9 +109,11 @@ pub async fn dry_run(
     target: &ProviderId,
     measured_bytes_per_sec: Option<u64>,
 ) -> Result<Preview, Failure> {
-    super::suits(request, &*registry.get(target).map_err(|error| error.to_failure())?)?;
+    let provider = registry.get(target).map_err(|error| error.to_failure())?;
+    super::suits(request, &*provider)?;
     let topology = inspect(registry, web, request).await?;
-    preview(request, &topology, target, measured_bytes_per_sec)
+    let plan = super::for_target(request, &topology, &*provider)?;
+    Ok(of_plan(plan, request, &topology, measured_bytes_per_sec))
 }
 
 /// The same from a topology that is known already. Pure.
@@ -120,7 +123,16 @@ pub fn preview(
     target: &ProviderId,
     measured_bytes_per_sec: Option<u64>,
 ) -> Result<Preview, Failure> {
-    let plan = super::make(request, topology, target)?;
+    Ok(of_plan(super::make(request, topology, target)?, request, topology, measured_bytes_per_sec))
+}
+
+/// The same of a plan that is made already. Pure.
+pub fn of_plan(
+    plan: Plan,
+    request: &RelocationRequest,
+    topology: &Topology,
+    measured_bytes_per_sec: Option<u64>,
+) -> Preview {
     let rate = Rate::of(request, measured_bytes_per_sec);
     let steps: Vec<PreviewStep> = plan
         .steps
@@ -141,7 +153,7 @@ pub fn preview(
     let disks = || topology.instances.iter().flat_map(|placed| &placed.instance.disks).chain(lone());
     let images = topology.images.iter().map(|image| image.found.size_bytes);
     let copied: u64 = images.chain(topology.containers.iter().map(|container| container.found.bytes)).sum();
-    Ok(Preview {
+    Preview {
         bytes_to_move: disks().map(|disk| disk.allocated_bytes).sum::<u64>() + copied,
         bytes_total: disks().map(|disk| disk.size_bytes).sum::<u64>() + copied,
         estimated_seconds: longest(&steps, |_| true),
@@ -151,7 +163,7 @@ pub fn preview(
         concerns: topology.all_concerns().cloned().collect(),
         steps,
         plan,
-    })
+    }
 }
 
 fn bytes_of(step: &StepId, topology: &Topology) -> u64 {
@@ -177,6 +189,7 @@ fn seconds_of(step: &StepId, bytes: u64, rate: Rate) -> f64 {
         StepId::Sync(_) | StepId::Copy(_) => QUICK_SECS + moving,
         // Within one site: both ends are its own storage.
         StepId::Fold(_) => FOLD_SECS + bytes as f64 / ASSUMED_BYTES_PER_SEC as f64,
+        StepId::Furnish => FURNISH_SECS,
         StepId::Rehearse(_) => REHEARSE_SECS,
         StepId::Freeze(_) => FREEZE_SECS,
         StepId::Adapt(_) => ADAPT_SECS,
@@ -189,6 +202,7 @@ fn seconds_of(step: &StepId, bytes: u64, rate: Rate) -> f64 {
 fn is_early(step: &StepId, topology: &Topology) -> bool {
     match step {
         StepId::Reserve
+        | StepId::Furnish
         | StepId::Rehearse(_)
         | StepId::Address(_)
         | StepId::Observe(_)

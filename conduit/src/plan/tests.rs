@@ -51,6 +51,7 @@ fn instance(name: &str, disks: &[&str]) -> Instance {
         size_bytes: 10 * GIB,
         allocated_bytes: 2 * GIB,
         place: DiskPlace { path: format!("/pool/{name}-{disk}"), format: DiskFormat::Qcow2 },
+        volume_type: None,
     });
     Instance {
         autostart: false,

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use fluidcloud_proto::failure::Failure;
+use fluidcloud_proto::furniture::Furnished;
 use fluidcloud_proto::ids::{Epoch, InstanceName, WorkerId};
 use fluidcloud_proto::offer::Offer;
 use fluidcloud_proto::plan::{Plan, StepId};
@@ -109,6 +110,9 @@ pub enum Done {
     Addressed {
         nics: Vec<Nic>,
     },
+    Furnished {
+        furnished: Furnished,
+    },
     Observed {
         values: Vec<Observation>,
     },
@@ -182,6 +186,7 @@ impl Done {
             ),
             (Done::Reserved, StepId::Reserve)
             | (Done::Addressed { .. }, StepId::Address(_))
+            | (Done::Furnished { .. }, StepId::Furnish)
             | (Done::Observed { .. }, StepId::Observe(_))
             | (Done::Frozen { .. }, StepId::Freeze(_))
             | (Done::Created { .. }, StepId::Create(_))

@@ -131,7 +131,8 @@ impl Step {
     pub fn leaves_traces(&self) -> bool {
         matches!(
             self.id,
-            StepId::Address(_)
+            StepId::Furnish
+                | StepId::Address(_)
                 | StepId::Prepare(_)
                 | StepId::Copy(_)
                 | StepId::Freeze(_)

@@ -34,6 +34,7 @@ impl Relocation {
                     size_bytes: found.size_bytes,
                     expected_bytes: found.allocated_bytes,
                     staging: self.is_staging(disk)?,
+                    volume_type: found.volume_type.clone(),
                 }))
             }
             StepId::Sync(disk) => {

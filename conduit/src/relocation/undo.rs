@@ -122,7 +122,8 @@ impl Relocation {
             return false;
         }
         match &step.id {
-            StepId::Address(_)
+            StepId::Furnish
+            | StepId::Address(_)
             | StepId::Prepare(_)
             | StepId::Copy(_)
             | StepId::Freeze(_)

@@ -23,6 +23,9 @@ impl Scene<'_> {
             vcpus: need.vcpus,
             memory_bytes: need.memory_bytes,
             disk_bytes: need.disk_bytes,
+            disks: u32::try_from(self.disks()?.len()).unwrap_or(u32::MAX),
+            sizes: self.sizes()?,
+            networks: self.untold_networks()?,
         };
         call("the reservation", self.target.reserve(&reservation)).await?;
         self.reserve_alone().await?;
@@ -128,6 +131,8 @@ impl Scene<'_> {
             firmware: found.firmware,
             disks,
             nics: found.nics.clone(),
+            settings: found.settings.clone(),
+            furnished: relocation.furnished().cloned().unwrap_or_default(),
             autostart: found.autostart,
             note: format!(
                 "relocated from {} at {} by FluidCloud ({})",

@@ -56,6 +56,7 @@ impl Scene<'_> {
                 call("the removal of a target disk", self.target.delete_disk(id, disk)).await
             }
             StepId::Copy(component) => self.undo_copy(component).await,
+            StepId::Furnish => self.unfurnish().await,
             StepId::Reserve => self.sweep().await,
             _ => Ok(()),
         }
@@ -84,7 +85,7 @@ impl Scene<'_> {
             .iter()
             .filter_map(|made| match made {
                 Made::Instance { name } => Some(name),
-                Made::Disk { .. } | Made::Scrap { .. } | Made::Image { .. } => None,
+                Made::Disk { .. } | Made::Scrap { .. } | Made::Image { .. } | Made::Furniture { .. } => None,
             })
             .collect();
         for name in instances {
@@ -94,6 +95,9 @@ impl Scene<'_> {
             call("the removal of a target disk", self.target.delete_disk(id, &disk)).await?;
         }
         call("the tidying of the target", self.target.settle(id)).await?;
+        if left.iter().any(|made| matches!(made, Made::Furniture { .. })) {
+            self.unfurnish().await?;
+        }
         let left = self.made().await?;
         if left.is_empty() {
             return Ok(());
@@ -105,6 +109,7 @@ impl Scene<'_> {
                 Made::Disk { path } => format!("disk {path}"),
                 Made::Image { name } => format!("image {name}"),
                 Made::Scrap { path } => path.clone(),
+                Made::Furniture { what } => what.clone(),
             })
             .collect();
         let message = format!("{} still has of this relocation: {}", self.target_id, names.join(", "));

@@ -44,7 +44,9 @@ fn tasks() -> Vec<StepId> {
 fn calls() -> Vec<(&'static str, Op)> {
     vec![
         ("cloud-a", Op::Inspect),
+        ("cloud-a", Op::Surroundings),
         ("cloud-b", Op::Reserve),
+        ("cloud-b", Op::Furnish),
         ("cloud-a", Op::Addresses),
         ("cloud-a", Op::Power),
         ("cloud-a", Op::KeepSource),
@@ -127,7 +129,7 @@ fn a_call_that_fails_for_good_ends_the_relocation_and_undoes_what_was_done() {
             cloud(world, at).fail_next(op, refusal());
         });
         let expected = match op {
-            Op::Inspect | Op::Reserve => Phase::Failed,
+            Op::Inspect | Op::Surroundings | Op::Reserve => Phase::Failed,
             // Past the point of no return.
             Op::DeleteDisk | Op::Settle => Phase::Succeeded,
             _ => Phase::RolledBack,
@@ -244,7 +246,7 @@ fn a_critical_concern_ends_it_before_anything_is_touched() {
 }
 
 fn only_looked_at(world: &World) -> bool {
-    world.a.calls().iter().all(|call| matches!(call.op, Op::Inspect | Op::MadeFor))
+    world.a.calls().iter().all(|call| matches!(call.op, Op::Inspect | Op::Surroundings | Op::MadeFor))
 }
 
 fn guest() -> Guest {

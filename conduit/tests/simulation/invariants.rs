@@ -72,6 +72,9 @@ async fn moved(case: &str, world: &World, state: &Relocation) {
     made.sort();
     if !untidy {
         assert_eq!(target("app", "hdb"), None, "{case}: the staging disk is gone");
+        let furniture = made.extract_if(.., |made| matches!(made, Made::Furniture { .. })).count();
+        assert_eq!(furniture, report(state).furnished.len(), "{case}: all of it was made");
+        assert_eq!(furniture, 3, "{case}: what the instances stand in");
         assert_eq!(made.len(), 4, "{case}: two disks and two instances: {made:?}");
         assert!(!made.iter().any(|made| matches!(made, Made::Scrap { .. })), "{case}: {made:?}");
     }

@@ -254,6 +254,7 @@ impl Worker {
                     size_bytes: prepare.size_bytes,
                     expected_bytes: prepare.expected_bytes,
                     staging: prepare.staging,
+                    volume_type: prepare.volume_type.clone(),
                 };
                 let place = self.world.b.create_disk(&order).await.map_err(|error| error.to_failure())?;
                 self.world.b.add_scrap(task.key.relocation, &format!("{}.lock", place.path));

@@ -16,6 +16,7 @@ use fluidcloud_proto::event::Event;
 use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::offer::Offer;
 use fluidcloud_proto::request::{RelocationRequest, from_json};
+use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::task::{Task, TaskKey, Work};
 use fluidcloud_proto::topology::{DiskPlace, Power};
 use fluidcloud_providers::memory::{Guest, MemoryProvider, Witness};
@@ -117,6 +118,15 @@ pub fn request(id: RelocationId) -> RelocationRequest {
     from_json(&serde_json::to_vec(&json).unwrap()).unwrap()
 }
 
+/// What the instances stand in.
+pub fn surroundings() -> Surroundings {
+    let group = serde_json::json!({"name": "web", "rules": []});
+    let network = serde_json::json!({"name": "default", "subnets": []});
+    let pair = serde_json::json!({"name": "ops", "fingerprint": "f", "public_key": "k"});
+    let all = serde_json::json!({"networks": [network], "security_groups": [group], "keypairs": [pair]});
+    serde_json::from_value(all).unwrap()
+}
+
 impl Play {
     pub fn new(script: Script) -> Self {
         Self::on(script, Arc::new(MemoryStore::default()))
@@ -128,8 +138,8 @@ impl Play {
         let app = Guest::new("shop").disk("hda", content(3)).disk("hdb", content(5)).nic(APP_MAC);
         let app = if script.deaf { app.deaf() } else { app };
         let db = Guest::new("shop-db").disk("hda", content(11)).nic(DB_MAC);
-        let a =
-            MemoryProvider::builder("cloud-a").witness(&witness).guest(power(app)).guest(power(db)).build();
+        let a = MemoryProvider::builder("cloud-a").witness(&witness).guest(power(app)).guest(power(db));
+        let a = a.surroundings(surroundings()).build();
         let b = MemoryProvider::builder("cloud-b").witness(&witness).build();
         let (points, acts) = Points::new(script.acts.clone());
         let world = World {

@@ -8,14 +8,16 @@ use async_trait::async_trait;
 use fluidcloud_conduit::relocation::Entry;
 use fluidcloud_conduit::store::{Error as StoreError, Store, Tenure};
 use fluidcloud_proto::bus::{Bus, Depth, Error as BusError, Message, Queue, SharedBus, Subscription};
+use fluidcloud_proto::furniture::Furnished;
 use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
+use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{DiskPlace, Instance, Nic, Power};
 use fluidcloud_providers::memory::MemoryProvider;
 use fluidcloud_providers::{
-    DiskOrder, Error, ImageStore, InstanceOrder, Made, ObjectStore, Provider, Reservation, Site, Stopped,
-    Volumes,
+    DiskOrder, Error, Furnishing, ImageStore, InstanceOrder, Made, ObjectStore, Provider, Reservation, Site,
+    Stopped, Volumes,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -210,6 +212,18 @@ impl Provider for PointedProvider {
     }
     async fn reserve(&self, reservation: &Reservation) -> Result<(), Error> {
         self.call("reserve", self.inner.reserve(reservation)).await
+    }
+    async fn surroundings(&self, instances: &[InstanceName]) -> Result<Surroundings, Error> {
+        self.inner.surroundings(instances).await
+    }
+    fn furnishes(&self) -> bool {
+        self.inner.furnishes()
+    }
+    async fn furnish(&self, order: &Furnishing) -> Result<Furnished, Error> {
+        self.call("furnish", self.inner.furnish(order)).await
+    }
+    async fn unfurnish(&self, relocation: RelocationId) -> Result<(), Error> {
+        self.call("unfurnish", self.inner.unfurnish(relocation)).await
     }
     async fn create_disk(&self, order: &DiskOrder) -> Result<DiskPlace, Error> {
         self.call("create_disk", self.inner.create_disk(order)).await

@@ -45,6 +45,7 @@ impl Ready<'_> {
             size_bytes: order.size_bytes,
             expected_bytes: order.expected_bytes,
             staging: order.staging,
+            volume_type: order.volume_type.clone(),
         }
     }
 

@@ -53,6 +53,7 @@ async fn scene(copied: bool) -> Scene {
             size_bytes: SIZE as u64,
             expected_bytes: SIZE as u64,
             staging: name == "sdb",
+            volume_type: None,
         };
         let place = b.create_disk(&order).await.unwrap();
         if copied {
@@ -145,6 +146,7 @@ async fn preparing_keeps_the_contract() {
             size_bytes,
             expected_bytes: size_bytes,
             staging: false,
+            volume_type: None,
         })
     })
     .await;

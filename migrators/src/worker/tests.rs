@@ -84,6 +84,7 @@ fn task(number: u128, epoch: u64) -> Task {
         size_bytes: 1,
         expected_bytes: 1,
         staging: false,
+        volume_type: None,
     });
     Task { key, kind: MigratorKind::Image, site: site(), lease_secs: LEASE_SECS, work }
 }

@@ -5,6 +5,7 @@ use fluidcloud_proto::topology::{DiskRole, Power};
 
 use super::{DISK_BYTES, Fixture, GRACE, MEMORY_BYTES, disk_bytes, expect_error, instance_order, name, undo};
 use crate::error::Error;
+use crate::furnishing::Size;
 use crate::provider::{InstanceOrder, Made, Period, Reservation};
 
 pub(super) async fn all(fixture: &dyn Fixture) {
@@ -158,7 +159,17 @@ async fn a_reservation_needs_room_and_free_names(fixture: &dyn Fixture) {
     let order = instance_order(&*provider, RelocationId::new()).await;
     let (vcpus, memory_bytes, disk_bytes) = (1, MEMORY_BYTES, DISK_BYTES);
     let instances = vec![order.name.clone()];
-    let fits = Reservation { relocation: order.relocation, instances, vcpus, memory_bytes, disk_bytes };
+    let size = Size { instance: order.name.clone(), vcpus, memory_bytes, flavor: None };
+    let fits = Reservation {
+        relocation: order.relocation,
+        instances,
+        vcpus,
+        memory_bytes,
+        disk_bytes,
+        disks: 2,
+        sizes: vec![size],
+        networks: Vec::new(),
+    };
     provider.reserve(&fits).await.expect("reserve");
     provider.create_instance(&order).await.expect("create_instance");
     provider.reserve(&fits).await.expect("reserve again, after a crash");

@@ -179,6 +179,7 @@ fn nic(interface: Node<'_, '_>) -> Option<Nic> {
         network: network.or_else(|| interface.attribute("type").map(str::to_owned))?,
         addresses: Vec::new(),
         floating: Vec::new(),
+        security_groups: Vec::new(),
     })
 }
 

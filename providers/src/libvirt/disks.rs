@@ -97,7 +97,9 @@ impl LibvirtProvider {
         let scraps: Vec<String> = made
             .filter_map(|made| match made {
                 Made::Scrap { path } => Some(path),
-                Made::Disk { .. } | Made::Instance { .. } | Made::Image { .. } => None,
+                Made::Disk { .. } | Made::Instance { .. } | Made::Image { .. } | Made::Furniture { .. } => {
+                    None
+                }
             })
             .collect();
         if !scraps.is_empty() {

@@ -169,7 +169,7 @@ fn attached(xml: &str) -> BTreeSet<String> {
 fn disk(attached: Attached, place: DiskPlace, image: &Image) -> Disk {
     let Attached { name, role, bus, guest_device, .. } = attached;
     let (size_bytes, allocated_bytes) = (image.size_bytes, image.allocated_bytes);
-    Disk { name, role, bus, guest_device, size_bytes, allocated_bytes, place }
+    Disk { name, role, bus, guest_device, size_bytes, allocated_bytes, place, volume_type: None }
 }
 
 fn of_image(instance: &InstanceName, disk: &Attached, image: &Image, found: &mut Vec<Concern>) {

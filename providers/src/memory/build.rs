@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use fluidcloud_proto::ids::ProviderId;
 use fluidcloud_proto::status::Capacity;
+use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{Concern, DiskFormat, DiskPlace, Firmware, Nic, Power};
 use time::OffsetDateTime;
@@ -26,6 +27,7 @@ pub struct Builder {
     whole: Capacity,
     guests: Vec<Guest>,
     witness: Witness,
+    surroundings: Surroundings,
 }
 
 /// An instance that no relocation made.
@@ -57,7 +59,14 @@ impl MemoryProvider {
         };
         let whole = Capacity { vcpus: VCPUS, memory_bytes: MEMORY_BYTES, disk_bytes: DISK_BYTES };
         let id = id.parse().expect("a valid provider id");
-        Builder { id, hardware, whole, guests: Vec::new(), witness: Witness::default() }
+        Builder {
+            id,
+            hardware,
+            whole,
+            guests: Vec::new(),
+            witness: Witness::default(),
+            surroundings: Surroundings::default(),
+        }
     }
 
     pub fn from_config(config: &ProviderConfig) -> Self {
@@ -81,6 +90,12 @@ impl Builder {
         self
     }
 
+    /// What all of its instances stand in.
+    pub fn surroundings(mut self, surroundings: Surroundings) -> Self {
+        self.surroundings = surroundings;
+        self
+    }
+
     /// One witness for all providers of a test.
     pub fn witness(mut self, witness: &Witness) -> Self {
         self.witness = witness.clone();
@@ -94,6 +109,8 @@ impl Builder {
             disks: BTreeMap::new(),
             scraps: BTreeMap::new(),
             shelf: Default::default(),
+            surroundings: self.surroundings,
+            furniture: BTreeMap::new(),
         };
         let provider = MemoryProvider {
             id: self.id,
@@ -132,6 +149,7 @@ impl MemoryProvider {
             network: "default".into(),
             addresses: Vec::new(),
             floating: Vec::new(),
+            security_groups: Vec::new(),
         };
         let held = Held {
             made_for: None,

@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use fluidcloud_proto::furniture::FurnitureKind;
 use fluidcloud_proto::ids::{DiskId, DiskName, InstanceName, RelocationId};
 use fluidcloud_proto::status::Capacity;
+use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::topology::{Concern, DiskPlace, Firmware, Nic, Power};
 use time::OffsetDateTime;
 
@@ -19,6 +21,10 @@ pub(super) struct Cloud {
     pub scraps: BTreeMap<String, RelocationId>,
     /// What is there beside instances.
     pub shelf: Shelf,
+    /// Around its own instances.
+    pub surroundings: Surroundings,
+    /// By kind and name, with the relocation that made it.
+    pub furniture: BTreeMap<(FurnitureKind, String), Option<RelocationId>>,
 }
 
 #[derive(Clone, Debug)]

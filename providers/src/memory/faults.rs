@@ -40,10 +40,13 @@ pub enum Op {
     MakeContainer,
     WriteObject,
     RemoveContainer,
+    Surroundings,
+    Furnish,
+    Unfurnish,
 }
 
 impl Op {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::Capacity,
         Self::Instances,
         Self::Inspect,
@@ -74,6 +77,9 @@ impl Op {
         Self::MakeContainer,
         Self::WriteObject,
         Self::RemoveContainer,
+        Self::Surroundings,
+        Self::Furnish,
+        Self::Unfurnish,
     ];
 }
 

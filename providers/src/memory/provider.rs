@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use fluidcloud_proto::furniture::{Furnished, FurnitureKind};
 use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
+use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{Disk, DiskFormat, DiskPlace, DiskRole, Instance, Nic, Power};
 use fluidcloud_proto::usage::Usage;
@@ -17,6 +19,7 @@ use super::cloud::{Cloud, DiskImage, Held, Kept};
 use super::usage::used;
 use super::{MemoryProvider, Op, lock};
 use crate::error::Error;
+use crate::furnishing::Furnishing;
 use crate::image_store::ImageStore;
 use crate::object_store::ObjectStore;
 use crate::provider::{DiskOrder, InstanceOrder, Made, Period, Provider, Reservation, Stopped};
@@ -60,13 +63,15 @@ impl MemoryProvider {
     }
 
     /// As it gives them.
-    fn nic(&self, ordered: &Nic) -> Nic {
+    fn nic(&self, ordered: &Nic, furnished: &Furnished) -> Nic {
+        let network = furnished.find(FurnitureKind::Network, &ordered.network);
         Nic {
             mac: ordered.mac.clone(),
             model: self.hardware.nic.clone(),
-            network: "default".into(),
+            network: network.map_or("default", |network| network.target.as_str()).to_owned(),
             addresses: Vec::new(),
             floating: Vec::new(),
+            security_groups: Vec::new(),
         }
     }
 
@@ -203,6 +208,28 @@ impl Provider for MemoryProvider {
         })
     }
 
+    async fn surroundings(&self, instances: &[InstanceName]) -> Result<Surroundings, Error> {
+        self.call(Op::Surroundings, "", |cloud| {
+            let known = instances.iter().any(|name| cloud.instances.contains_key(name));
+            Ok(if known { cloud.surroundings.clone() } else { Surroundings::default() })
+        })
+    }
+
+    fn furnishes(&self) -> bool {
+        true
+    }
+
+    async fn furnish(&self, order: &Furnishing) -> Result<Furnished, Error> {
+        self.call(Op::Furnish, order.relocation, |cloud| Ok(cloud.furnish(order)))
+    }
+
+    async fn unfurnish(&self, relocation: RelocationId) -> Result<(), Error> {
+        self.call(Op::Unfurnish, relocation, |cloud| {
+            cloud.unfurnish(relocation);
+            Ok(())
+        })
+    }
+
     async fn create_disk(&self, order: &DiskOrder) -> Result<DiskPlace, Error> {
         self.call(Op::CreateDisk, &order.disk, |cloud| {
             let format = if order.staging { DiskFormat::Raw } else { self.hardware.format };
@@ -257,7 +284,10 @@ impl Provider for MemoryProvider {
             Ok(order
                 .nics
                 .iter()
-                .map(|nic| Nic { addresses: address(nic).into_iter().collect(), ..self.nic(nic) })
+                .map(|nic| Nic {
+                    addresses: address(nic).into_iter().collect(),
+                    ..self.nic(nic, &order.furnished)
+                })
                 .collect())
         })
     }
@@ -302,7 +332,7 @@ impl Provider for MemoryProvider {
                 memory_bytes: order.memory_bytes,
                 firmware: order.firmware,
                 disks: order.disks.iter().map(|(disk, place)| (disk.disk.clone(), place.clone())).collect(),
-                nics: order.nics.iter().map(|nic| self.nic(nic)).collect(),
+                nics: order.nics.iter().map(|nic| self.nic(nic, &order.furnished)).collect(),
                 concerns: Vec::new(),
                 note: order.note.clone(),
                 made_at: OffsetDateTime::now_utc(),
@@ -364,6 +394,7 @@ impl Provider for MemoryProvider {
                 images.filter(|held| held.made_for.as_ref().is_some_and(|(id, ..)| *id == relocation));
             made.extend(images.map(|held| Made::Image { name: held.image.name.clone() }));
             made.extend(scraps.map(|(path, _)| Made::Scrap { path: path.clone() }));
+            made.extend(cloud.furniture_of(relocation).map(|what| Made::Furniture { what }));
             Ok(made)
         })
     }
@@ -393,6 +424,7 @@ fn describe(name: &InstanceName, held: &Held, cloud: &Cloud, hardware: &Hardware
             size_bytes: bytes.len() as u64,
             allocated_bytes: bytes.iter().filter(|byte| **byte != 0).count() as u64,
             place: place.clone(),
+            volume_type: None,
         }
     });
     Instance {

@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fluidcloud_proto::ids::{InstanceName, RelocationId};
+use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::topology::{DiskPlace, Power};
+use serde_json::json;
 
 use super::{Guest, MemoryProvider, Op, Witness};
 use crate::conformance::{self, Content, Fixture, disk_order, instance_order};
@@ -29,6 +31,15 @@ impl Fixture for Simulated {
     async fn make_foreign(&self, name: &InstanceName, autostart: bool) {
         let guest = Guest::new(name.as_str()).disk("vda", vec![7; 4096]).nic(MAC);
         self.0.seed(if autostart { guest.autostart() } else { guest });
+    }
+
+    fn surroundings(&self, label: &str) -> Option<Surroundings> {
+        let named = |what: &str| format!("{label}-{what}");
+        let network = json!({"name": named("net"), "subnets": []});
+        let group = json!({"name": named("web"), "rules": []});
+        let keypair = json!({"name": named("ops"), "fingerprint": "f", "public_key": "k"});
+        let all = json!({"networks": [network], "security_groups": [group], "keypairs": [keypair]});
+        Some(serde_json::from_value(all).unwrap())
     }
 
     async fn starts_by_itself(&self, name: &InstanceName) -> bool {

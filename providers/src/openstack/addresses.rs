@@ -1,4 +1,4 @@
-//! The address outside of an instance: a floating IP of the project that is free, or a new one. One that was free before is
+//! Addresses outside of an instance: floating IPs of the project that are free, or new ones. One that was free before is
 //! given back, not released.
 
 use fluidcloud_proto::ids::{InstanceName, RelocationId};
@@ -7,6 +7,7 @@ use super::OpenstackProvider;
 use super::networks::{FloatingIp, Port};
 use super::tag;
 use crate::error::Error;
+use crate::provider::InstanceOrder;
 
 /// Made for the instance.
 const NEW: &str = "address";
@@ -14,36 +15,45 @@ const NEW: &str = "address";
 const LENT: &str = "lent-address";
 
 impl OpenstackProvider {
-    /// Once for an instance, however often it is asked for.
-    pub(super) async fn give_address(
-        &self,
-        relocation: RelocationId,
-        name: &InstanceName,
-        port: &Port,
-    ) -> Result<(), Error> {
-        let Some(outside) = &self.config.floating_network else { return Ok(()) };
-        let outside = self.api.network_named(outside).await?;
-        if let Some(ours) = self.addresses_of(relocation, name).await?.first() {
+    /// The first port gets one where the configuration gives one to all; else those do that had one at the source, where
+    /// their networks lead outside as the source's did.
+    pub(super) async fn give_addresses(&self, order: &InstanceOrder) -> Result<(), Error> {
+        let to_all = self.config.floating_network.is_some();
+        let as_before = self.config.network.is_none() || self.config.external_network.is_some();
+        let ports = self.defined_ports(order.relocation, &order.name).await?;
+        for (at, (nic, port)) in order.nics.iter().zip(&ports).enumerate() {
+            if (to_all && at == 0) || (as_before && !nic.floating.is_empty()) {
+                self.give_address(order, at, port).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Once for a port, however often it is asked for.
+    async fn give_address(&self, order: &InstanceOrder, at: usize, port: &Port) -> Result<(), Error> {
+        let (relocation, name) = (order.relocation, &order.name);
+        let role = |role: &str| tag::description(relocation, &role_of(role, name, at));
+        let outside = match &self.config.floating_network {
+            Some(name) => self.api.network_named(name).await?.id,
+            None => self.outside(None, &self.here().await?)?,
+        };
+        let all = self.api.floating_ips().await?;
+        let ours = all.iter().find(|floating| [NEW, LENT].iter().any(|it| floating.description == role(it)));
+        if let Some(ours) = ours {
             if ours.port_id.as_deref() != Some(port.id.as_str()) {
                 self.api.set_floating_ip(&ours.id, Some(&port.id), &ours.description).await?;
             }
             return Ok(());
         }
-        let free = self.api.floating_ips().await?.into_iter().find(|floating| {
+        let free = all.iter().find(|floating| {
             // One with a description is meant for something.
             floating.port_id.is_none()
                 && floating.description.is_empty()
-                && floating.floating_network_id == outside.id
+                && floating.floating_network_id == outside
         });
         match free {
-            Some(free) => {
-                let description = tag::description(relocation, &format!("{LENT} {name}"));
-                self.api.set_floating_ip(&free.id, Some(&port.id), &description).await
-            }
-            None => {
-                let description = tag::description(relocation, &format!("{NEW} {name}"));
-                self.api.make_floating_ip(&outside.id, &port.id, &description).await.map(drop)
-            }
+            Some(free) => self.api.set_floating_ip(&free.id, Some(&port.id), &role(LENT)).await,
+            None => self.api.make_floating_ip(&outside, &port.id, &role(NEW)).await.map(drop),
         }
     }
 
@@ -52,9 +62,8 @@ impl OpenstackProvider {
         relocation: RelocationId,
         name: &InstanceName,
     ) -> Result<(), Error> {
-        let lent = tag::description(relocation, &format!("{LENT} {name}"));
         for floating in self.addresses_of(relocation, name).await? {
-            if floating.description == lent {
+            if floating.description.starts_with(&tag::description(relocation, LENT)) {
                 self.api.set_floating_ip(&floating.id, None, "").await?;
             } else {
                 self.api.delete_floating_ip(&floating.id).await?;
@@ -74,6 +83,28 @@ impl OpenstackProvider {
     }
 }
 
+/// With the number of the NIC, but for the first.
+fn role_of(role: &str, name: &InstanceName, at: usize) -> String {
+    if at == 0 { format!("{role} {name}") } else { format!("{role} {name} {at}") }
+}
+
 pub(super) fn is_address(description: &str, relocation: RelocationId, name: &InstanceName) -> bool {
-    [NEW, LENT].iter().any(|role| description == tag::description(relocation, &format!("{role} {name}")))
+    [NEW, LENT].iter().any(|role| {
+        let rest = description.strip_prefix(&tag::description(relocation, &role_of(role, name, 0)));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_of_its_instance_whatever_its_nic() {
+        let (id, web) = (RelocationId::new(), "web".parse().unwrap());
+        let described = |name: &str, at| tag::description(id, &role_of(LENT, &name.parse().unwrap(), at));
+        assert!(is_address(&described("web", 0), id, &web) && is_address(&described("web", 2), id, &web));
+        assert!(!is_address(&described("web2", 0), id, &web));
+        assert!(!is_address(&described("web", 0), RelocationId::new(), &web));
+    }
 }

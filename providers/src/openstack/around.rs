@@ -73,6 +73,7 @@ impl Around {
             network: self.network_name(&port.network_id),
             addresses: port.fixed_ips.iter().filter_map(|fixed| fixed.ip_address.parse().ok()).collect(),
             floating: floating.filter_map(|floating| floating.floating_ip_address.parse().ok()).collect(),
+            security_groups: port.security_groups.iter().map(|id| self.group_name(id)).collect(),
         }
     }
 

@@ -77,11 +77,6 @@ fn of_server(server: &Server, parts: &Parts, found: &mut Found<'_>) {
             "how large its root disk is nobody says: neither its flavor nor its image, which is gone";
         found.add(Critical, "", message, "resize it to a flavor with a disk, then try again");
     }
-    if !parts.volumes.is_empty() || server.image_id().is_some() {
-        let message = "user data, key pair and security groups stay: its ports get the target's own groups";
-        let remedy = "set rules of the same effect at the target";
-        found.add(Warning, "", message, remedy);
-    }
 }
 
 /// What its guest reads of its cloud.

@@ -1,5 +1,6 @@
 //! What a configuration says of a cloud, beside its shape.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::Deserialize;
@@ -14,17 +15,32 @@ pub struct OpenstackConfig {
     pub clouds_file: Option<PathBuf>,
     #[serde(default)]
     pub region: Option<String>,
-    /// Name or id of the network that takes NICs.
-    pub network: String,
-    /// Security groups of instances, by name or id; the project's `default` when left out.
+    /// Name or id of the network that takes all NICs. Left out: networks as at the source, made where there are none.
+    #[serde(default)]
+    pub network: Option<String>,
+    /// What stands for a network of a source, by their names.
+    #[serde(default)]
+    pub networks: BTreeMap<String, String>,
+    /// Where routers that are made lead, and where floating IPs come from. Left out: `floating_network`, or one of the same
+    /// name as at the source, or the only one.
+    #[serde(default)]
+    pub external_network: Option<String>,
+    /// Security groups of all instances, by name or id. Left out: groups as at the source, made where there are none.
     #[serde(default)]
     pub security_groups: Vec<String>,
-    /// Gives each instance an address from here, for a network that is not reached from outside.
+    /// Gives each instance an address from here, for a network that is not reached from outside. Left out: those that had
+    /// one at the source get one, where their networks are made as at the source.
     #[serde(default)]
     pub floating_network: Option<String>,
     /// The cloud's default when left out.
     #[serde(default)]
     pub volume_type: Option<String>,
+    /// What stands for a volume type of a source; `volume_type` for all others.
+    #[serde(default)]
+    pub volume_types: BTreeMap<String, String>,
+    /// What stands for a flavor of a source. It must be large enough.
+    #[serde(default)]
+    pub flavors: BTreeMap<String, String>,
     #[serde(default)]
     pub availability_zone: Option<String>,
     pub helper: HelperConfig,

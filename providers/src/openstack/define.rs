@@ -7,15 +7,13 @@ use tokio::sync::Mutex;
 
 use super::OpenstackProvider;
 use super::definition::{self, Definition, LAST};
-use super::fixed;
-use super::flavors;
-use super::networks::Port;
 use super::place::Spot;
 use super::servers::{BUILD_MAX, Server};
 use super::tag::{self, Role};
 use super::volumes::Volume;
 use super::wait::until;
 use crate::error::Error;
+use crate::furnishing::Size;
 use crate::provider::InstanceOrder;
 
 impl OpenstackProvider {
@@ -32,24 +30,14 @@ impl OpenstackProvider {
             return Ok(());
         }
         let all = self.api.flavors().await?;
-        let flavor =
-            flavors::choose(&all, order.vcpus, order.memory_bytes).ok_or_else(|| Error::Unsupported {
-                provider: self.id.to_string(),
-                what: format!(
-                    "run `{}`: no flavor has {} processors and {} bytes of memory",
-                    order.name, order.vcpus, order.memory_bytes
-                ),
-                remedy: "ask the cloud for such a flavor, or choose another target".to_owned(),
-            })?;
+        let flavor = self.flavor_for(&all, &Size::of(order))?;
         let disks = self.ordered_disks(order, &volumes)?;
         for volume in &disks {
             self.release(order.relocation, volume).await?;
         }
         self.drop_idle_helper(order.relocation).await?;
         self.make_ports(order).await?;
-        if let Some(port) = self.defined_ports(order.relocation, &order.name).await?.first() {
-            self.give_address(order.relocation, &order.name, port).await?;
-        }
+        self.give_addresses(order).await?;
         self.write_definition(order, &disks, &flavor.id).await
     }
 
@@ -105,6 +93,11 @@ impl OpenstackProvider {
             (tag::NOTE, order.note.clone()),
         ];
         self.api.tag_volume(&root.id, &told).await?;
+        let launch = definition::launch(order);
+        if !launch.is_empty() {
+            let launch: Vec<(&str, String)> = launch.iter().map(|(k, v)| (k.as_str(), v.clone())).collect();
+            self.api.tag_volume(&root.id, &launch).await?;
+        }
         self.api.tag_volume(&root.id, &[(LAST, flavor.to_owned())]).await
     }
 
@@ -121,67 +114,6 @@ impl OpenstackProvider {
             all["hw_scsi_model"] = json!("virtio-scsi");
         }
         all
-    }
-
-    /// Whoever comes second finds the port of the first by its hardware address, which a network has only once.
-    pub(super) async fn make_ports(&self, order: &InstanceOrder) -> Result<(), Error> {
-        if order.nics.is_empty() {
-            return Ok(());
-        }
-        let network = self.api.network_named(&self.config.network).await?;
-        let subnets = self.api.subnets(&network).await?;
-        let subnets: Vec<&str> = subnets.iter().map(|subnet| subnet.cidr.as_str()).collect();
-        let groups = self.api.security_group_ids(&self.config.security_groups).await?;
-        let mut ports = self.api.ports_of(order.relocation).await?;
-        for (at, nic) in order.nics.iter().enumerate() {
-            let description = tag::description(order.relocation, &port_role(&order.name, at));
-            if ports.iter().any(|port| port.description == description) {
-                continue;
-            }
-            let what = format!("make a port with address {} on network `{}`", nic.mac, network.name);
-            let mut port = json!({
-                "network_id": network.id,
-                "mac_address": nic.mac,
-                "description": description,
-                "name": format!("{}-{at}", order.name),
-            });
-            if !groups.is_empty() {
-                port["security_groups"] = json!(groups);
-            }
-            let kept = fixed::keepable(&nic.addresses, &subnets);
-            let mut made = if kept.is_empty() {
-                self.api.make_port(&what, port.clone()).await
-            } else {
-                let mut same = port.clone();
-                same["fixed_ips"] = kept.iter().map(|address| json!({"ip_address": address})).collect();
-                self.api.make_port(&what, same).await
-            };
-            if matches!(&made, Err(Error::Refused { status: 400 | 409, full: false, .. })) {
-                ports = self.api.ports_of(order.relocation).await?;
-                if ports.iter().any(|port| port.description == description) {
-                    continue;
-                }
-                if !kept.is_empty() {
-                    // Somebody else has the address there: then any.
-                    made = self.api.make_port(&what, port).await;
-                }
-            }
-            made?;
-        }
-        Ok(())
-    }
-
-    /// In the order of the NICs.
-    pub(super) async fn defined_ports(
-        &self,
-        relocation: RelocationId,
-        name: &InstanceName,
-    ) -> Result<Vec<Port>, Error> {
-        let mut ports = self.api.ports_of(relocation).await?;
-        let begins = tag::description(relocation, &format!("port {name} "));
-        ports.retain(|port| port.description.starts_with(&begins));
-        ports.sort_by_key(|port| port.description[begins.len()..].parse::<u32>().unwrap_or(u32::MAX));
-        Ok(ports)
     }
 
     /// Makes the server of a definition, which starts it. Answers when it runs. Of two callers at once one has the ports
@@ -215,10 +147,17 @@ impl OpenstackProvider {
             "block_device_mapping_v2": disks,
             "metadata": tag::metadata(defined.relocation, Role::Server, &more),
         });
+        for (key, value) in &defined.metadata {
+            server["metadata"][key] = json!(value);
+        }
+        if let Some(key) = &defined.keypair {
+            server["key_name"] = json!(key);
+        }
         if let Some(zone) = &self.config.availability_zone {
             server["availability_zone"] = json!(zone);
         }
-        let made = self.api.make_server(&format!("make server `{}`", defined.name), server).await;
+        let what = format!("make server `{}`", defined.name);
+        let made = self.api.make_server(&what, server, defined.server_group.as_deref()).await;
         self.one_runs(defined, made).await
     }
 
@@ -287,7 +226,7 @@ impl OpenstackProvider {
         let mut volumes = self.api.volumes_of(relocation).await?;
         volumes.retain(|volume| volume.metadata.get(tag::INSTANCE).is_some_and(|of| of == name.as_str()));
         for volume in volumes {
-            for key in definition::KEYS.iter().filter(|key| volume.metadata.contains_key(**key)) {
+            for key in volume.metadata.keys().filter(|key| definition::is_key(key)) {
                 self.api.untag_volume(&volume.id, key).await?;
             }
         }
@@ -311,8 +250,4 @@ impl OpenstackProvider {
         }
         Ok(())
     }
-}
-
-fn port_role(name: &InstanceName, at: usize) -> String {
-    format!("port {name} {at}")
 }

@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use fluidcloud_proto::furniture::FurnitureKind;
 use fluidcloud_proto::ids::{InstanceName, RelocationId};
 use fluidcloud_proto::topology::Firmware;
 
 use super::tag;
 use super::volumes::Volume;
+use crate::provider::InstanceOrder;
 
 #[derive(Clone, Debug)]
 pub(super) struct Definition {
@@ -18,6 +20,11 @@ pub(super) struct Definition {
     /// As the metadata has it.
     pub autostart: String,
     pub note: String,
+    pub keypair: Option<String>,
+    /// Its id.
+    pub server_group: Option<String>,
+    /// As the source had it.
+    pub metadata: BTreeMap<String, String>,
     /// Root first.
     pub volumes: Vec<Volume>,
 }
@@ -25,8 +32,39 @@ pub(super) struct Definition {
 /// What is written last, to the root's volume: without it the instance is not there.
 pub(super) const LAST: &str = tag::FLAVOR;
 
-pub(super) const KEYS: [&str; 6] =
-    [tag::FLAVOR, tag::INSTANCE, tag::PLACE, tag::FIRMWARE, tag::AUTOSTART, tag::NOTE];
+const KEYS: [&str; 8] = [
+    tag::FLAVOR,
+    tag::INSTANCE,
+    tag::PLACE,
+    tag::FIRMWARE,
+    tag::AUTOSTART,
+    tag::NOTE,
+    tag::KEYPAIR,
+    tag::SERVER_GROUP,
+];
+/// Longest key of metadata, in bytes.
+const KEY_MAX: usize = 255;
+
+pub(super) fn is_key(key: &str) -> bool {
+    KEYS.contains(&key) || key.starts_with(tag::METADATA)
+}
+
+/// What the first start tells the cloud beside disks and ports.
+pub(super) fn launch(order: &InstanceOrder) -> Vec<(String, String)> {
+    let mut launch = Vec::new();
+    let Some(settings) = &order.settings else { return launch };
+    let stands = |kind, name: &Option<String>| {
+        name.as_ref().and_then(|name| order.furnished.find(kind, name)).map(|it| it.id.clone())
+    };
+    let keypair = stands(FurnitureKind::Keypair, &settings.keypair);
+    launch.extend(keypair.map(|key| (tag::KEYPAIR.to_owned(), key)));
+    let group = stands(FurnitureKind::ServerGroup, &settings.server_group);
+    launch.extend(group.map(|group| (tag::SERVER_GROUP.to_owned(), group)));
+    let metadata =
+        settings.metadata.iter().map(|(key, value)| (format!("{}{key}", tag::METADATA), value.clone()));
+    launch.extend(metadata.filter(|(key, _)| key.len() <= KEY_MAX));
+    launch
+}
 
 /// All that are whole.
 pub(super) fn among(volumes: &[Volume]) -> Vec<Definition> {
@@ -52,6 +90,13 @@ fn whole(relocation: &str, name: &str, mut volumes: Vec<&Volume>) -> Option<Defi
         firmware: if of(tag::FIRMWARE).as_deref() == Some("uefi") { Firmware::Uefi } else { Firmware::Bios },
         autostart: of(tag::AUTOSTART).unwrap_or_default(),
         note: of(tag::NOTE).unwrap_or_default(),
+        keypair: of(tag::KEYPAIR),
+        server_group: of(tag::SERVER_GROUP),
+        metadata: root
+            .metadata
+            .iter()
+            .filter_map(|(key, value)| Some((key.strip_prefix(tag::METADATA)?.to_owned(), value.clone())))
+            .collect(),
         volumes: volumes.into_iter().cloned().collect(),
     })
 }

@@ -64,6 +64,7 @@ impl OpenstackProvider {
             // What its storage holds of it is told to nobody.
             allocated_bytes: size_bytes,
             place: Spot::Volume(volume.id.clone()).place(&self.config.helper.dir),
+            volume_type: volume.volume_type.clone(),
         };
         Ok(DetachedVolume {
             id: volume.id.clone(),

@@ -50,7 +50,8 @@ impl OpenstackProvider {
             "name": format!("fluidcloud-{}-{}", tag::label(order.relocation), order.disk),
             "metadata": tag::metadata(order.relocation, Role::Disk, &more),
         });
-        if let Some(kind) = &self.config.volume_type {
+        let mapped = order.volume_type.as_ref().and_then(|kind| self.config.volume_types.get(kind));
+        if let Some(kind) = mapped.or(self.config.volume_type.as_ref()) {
             volume["volume_type"] = json!(kind);
         }
         if let Some(zone) = &self.config.availability_zone {

@@ -1,8 +1,69 @@
-//! Which flavor an instance gets: the same size where there is one, else the nearest that fits, never a smaller one. Pure.
+//! Which flavor an instance gets: what the configuration says, the same name, the same size where there is one, else the
+//! nearest that fits; never a smaller one.
 
+use super::OpenstackProvider;
 use super::servers::Flavor;
+use crate::error::Error;
+use crate::furnishing::Size;
+use crate::provider::InstanceOrder;
 
 const MIB: u64 = 1 << 20;
+
+impl Size {
+    pub(super) fn of(order: &InstanceOrder) -> Self {
+        let flavor = order.settings.as_ref().map(|settings| settings.flavor.clone());
+        Self {
+            instance: order.name.clone(),
+            vcpus: order.vcpus,
+            memory_bytes: order.memory_bytes,
+            flavor: flavor.filter(|flavor| !flavor.is_empty()),
+        }
+    }
+}
+
+impl OpenstackProvider {
+    pub(super) fn flavor_for<'a>(&self, all: &'a [Flavor], size: &Size) -> Result<&'a Flavor, Error> {
+        let mapped = size.flavor.as_ref().and_then(|name| self.config.flavors.get(name));
+        let asked = mapped.map(String::as_str);
+        pick(all, size, asked).map_err(|(why, remedy)| Error::Unsupported {
+            provider: self.id.to_string(),
+            what: format!("run `{}`: {why}", size.instance),
+            remedy: remedy.to_owned(),
+        })
+    }
+}
+
+fn fits(flavor: &Flavor, size: &Size) -> bool {
+    flavor.vcpus >= size.vcpus && flavor.ram.saturating_mul(MIB) >= size.memory_bytes
+}
+
+/// `asked`: this one or none.
+fn pick<'a>(
+    flavors: &'a [Flavor],
+    size: &Size,
+    asked: Option<&str>,
+) -> Result<&'a Flavor, (String, &'static str)> {
+    let needed = format!("{} processors and {} bytes of memory", size.vcpus, size.memory_bytes);
+    if let Some(name) = asked {
+        let found = flavors.iter().find(|flavor| flavor.name == name || flavor.id == name);
+        let found = found.ok_or_else(|| {
+            (format!("there is no flavor `{name}`, which was asked for"), "name one that the project sees")
+        })?;
+        if !fits(found, size) {
+            let why = format!("flavor `{name}`, which was asked for, has less than its {needed}");
+            return Err((why, "name one that is large enough"));
+        }
+        return Ok(found);
+    }
+    let same = size.flavor.as_ref().and_then(|name| flavors.iter().find(|flavor| flavor.name == *name));
+    if let Some(same) = same.filter(|flavor| fits(flavor, size)) {
+        return Ok(same);
+    }
+    choose(flavors, size.vcpus, size.memory_bytes).ok_or_else(|| {
+        let remedy = "ask the cloud for such a flavor, or choose another target";
+        (format!("no flavor has {needed}"), remedy)
+    })
+}
 
 /// The best of those that fit. Disks are volumes, so the disk of a flavor is of no use and only costs.
 pub(super) fn choose(flavors: &[Flavor], vcpus: u32, memory_bytes: u64) -> Option<&Flavor> {
@@ -51,6 +112,23 @@ mod tests {
         assert_eq!(chosen(&all, 3, 100), Some("l"));
         assert_eq!(chosen(&all, 5, 100), None);
         assert_eq!(chosen(&all, 1, 8193), None);
+    }
+
+    #[test]
+    fn what_was_asked_for_or_has_the_name_is_taken_before_the_nearest_but_never_too_small() {
+        let all = [flavor("m", 2, 2048, 0), flavor("m1.web", 4, 4096, 0), flavor("tiny", 1, 64, 0)];
+        let size = |name: &str| Size {
+            instance: "shop".parse().unwrap(),
+            vcpus: 1,
+            memory_bytes: 2000 * MIB,
+            flavor: Some(name.into()),
+        };
+        let picked = |name: &str, asked| pick(&all, &size(name), asked).map(|flavor| flavor.name.as_str());
+        assert_eq!(picked("m1.web", None), Ok("m1.web"));
+        assert_eq!(picked("tiny", None), Ok("m"), "the same name, but smaller");
+        assert_eq!(picked("m", Some("m1.web")), Ok("m1.web"));
+        assert!(picked("m", Some("tiny")).unwrap_err().0.contains("has less"));
+        assert!(picked("m", Some("gone")).unwrap_err().0.contains("no flavor `gone`"));
     }
 
     #[test]

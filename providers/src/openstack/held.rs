@@ -23,6 +23,7 @@ impl OpenstackProvider {
             network: name(&port.network_id).unwrap_or(port.network_id),
             addresses: port.fixed_ips.iter().filter_map(|fixed| fixed.ip_address.parse().ok()).collect(),
             floating: Vec::new(),
+            security_groups: Vec::new(),
         });
         Ok(nics.collect())
     }

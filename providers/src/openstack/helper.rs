@@ -103,7 +103,7 @@ impl OpenstackProvider {
         if let Some(zone) = &self.config.availability_zone {
             server["availability_zone"] = json!(zone);
         }
-        let made = self.api.make_server("make the helper server", server).await?;
+        let made = self.api.make_server("make the helper server", server, None).await?;
         let found = self.helper_servers(relocation).await?;
         if found.first().is_some_and(|first| first.id != made) {
             self.api.delete_server(&made).await?;

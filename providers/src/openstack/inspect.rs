@@ -145,6 +145,7 @@ impl OpenstackProvider {
                 // What the hypervisor holds of it is told to nobody.
                 allocated_bytes: size_bytes,
                 place: Spot::RootOf(server.id.clone()).place(dir),
+                volume_type: None,
             }));
         }
         for (device, volume) in &parts.volumes {
@@ -158,6 +159,7 @@ impl OpenstackProvider {
                 size_bytes: volume.size.saturating_mul(GIB),
                 allocated_bytes: volume.size.saturating_mul(GIB),
                 place: Spot::Volume(volume.id.clone()).place(dir),
+                volume_type: volume.volume_type.clone(),
             }));
         }
         disks

@@ -1,4 +1,5 @@
-//! Neutron's networks, ports, floating IPs and security groups: what they look like and what can be asked of them.
+//! Neutron's networks, ports, floating IPs and security groups: what they look like, and what can be asked of all but the
+//! groups.
 
 use fluidcloud_proto::ids::RelocationId;
 use serde::Deserialize;
@@ -73,11 +74,15 @@ pub(super) struct SecurityGroup {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub description: String,
     #[serde(default, deserialize_with = "lenient::or_default")]
+    pub created_at: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub security_group_rules: Vec<GroupRule>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
 pub(super) struct GroupRule {
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub id: String,
     pub direction: String,
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub ethertype: String,
@@ -101,6 +106,10 @@ pub(super) struct Network {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub name: String,
     #[serde(default, deserialize_with = "lenient::or_default")]
+    pub description: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub created_at: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub shared: bool,
     #[serde(rename = "router:external", default, deserialize_with = "lenient::or_default")]
     pub external: bool,
@@ -122,6 +131,11 @@ impl Api {
     pub(super) async fn ports_of_server(&self, server: &str) -> Result<Vec<Port>, Error> {
         let call = Call::get(Service::Network, "/ports", format!("list the ports of server {server}"));
         self.list(call.query("device_id", server), "ports").await
+    }
+
+    pub(super) async fn ports_of_network(&self, network: &str) -> Result<Vec<Port>, Error> {
+        let call = Call::get(Service::Network, "/ports", format!("list the ports of network {network}"));
+        self.list(call.query("network_id", network), "ports").await
     }
 
     pub(super) async fn make_port(&self, what: &str, port: Value) -> Result<Port, Error> {
@@ -170,62 +184,6 @@ impl Api {
         self.remove(Call::delete(Service::Network, format!("/floatingips/{id}"), what)).await
     }
 
-    pub(super) async fn security_groups(&self) -> Result<Vec<SecurityGroup>, Error> {
-        let call = Call::get(Service::Network, "/security-groups", "list security groups");
-        self.list(call, "security_groups").await
-    }
-
-    pub(super) async fn security_groups_of(
-        &self,
-        relocation: RelocationId,
-    ) -> Result<Vec<SecurityGroup>, Error> {
-        let mut all = self.security_groups().await?;
-        all.retain(|group| tag::describes(&group.description, relocation));
-        Ok(all)
-    }
-
-    /// Ids of those with these names or ids.
-    pub(super) async fn security_group_ids(&self, wanted: &[String]) -> Result<Vec<String>, Error> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let all = self.security_groups().await?;
-        let id = |name: &String| {
-            let found = all.iter().find(|group| group.id == *name || group.name == *name);
-            found.map(|group| group.id.clone()).ok_or_else(|| Error::Config {
-                provider: self.provider().to_owned(),
-                what: format!("there is no security group `{name}`: make it, or leave it out"),
-            })
-        };
-        wanted.iter().map(id).collect()
-    }
-
-    pub(super) async fn make_security_group(&self, name: &str, description: &str) -> Result<String, Error> {
-        let what = format!("make security group `{name}`");
-        let call = Call::post(Service::Network, "/security-groups", what);
-        let body = json!({"name": name, "description": description});
-        Ok(self.one::<Id>(call.json(json!({"security_group": body})), "security_group").await?.id)
-    }
-
-    /// Lets TCP in from anywhere. One that is there already is no error.
-    pub(super) async fn let_in(&self, group: &str, from: u16, to: u16, ethertype: &str) -> Result<(), Error> {
-        let what = format!("add a rule to security group {group}");
-        let rule = json!({
-            "security_group_id": group, "direction": "ingress", "ethertype": ethertype, "protocol": "tcp",
-            "port_range_min": from, "port_range_max": to,
-        });
-        let call = Call::post(Service::Network, "/security-group-rules", what);
-        match self.call(call.json(json!({"security_group_rule": rule}))).await {
-            Ok(_) | Err(Error::Refused { status: 409, full: false, .. }) => Ok(()),
-            Err(error) => Err(error),
-        }
-    }
-
-    pub(super) async fn delete_security_group(&self, id: &str) -> Result<(), Error> {
-        let path = format!("/security-groups/{id}");
-        self.remove(Call::delete(Service::Network, path, format!("delete security group {id}"))).await
-    }
-
     pub(super) async fn networks(&self) -> Result<Vec<Network>, Error> {
         self.list(Call::get(Service::Network, "/networks", "list networks"), "networks").await
     }
@@ -245,5 +203,22 @@ impl Api {
             }
             (None, _) => Err(config(format!("there is no network `{name}`: give one that the project sees"))),
         }
+    }
+
+    pub(super) async fn make_network(&self, name: &str, network: Value) -> Result<String, Error> {
+        let call = Call::post(Service::Network, "/networks", format!("make network `{name}`"));
+        Ok(self.one::<Id>(call.json(json!({"network": network})), "network").await?.id)
+    }
+
+    pub(super) async fn delete_network(&self, id: &str) -> Result<(), Error> {
+        let what = format!("delete network {id}");
+        self.remove(Call::delete(Service::Network, format!("/networks/{id}"), what)).await
+    }
+
+    /// It carries no relocation any more. `kind` and `path` are what Neutron calls such a thing.
+    pub(super) async fn let_go(&self, kind: &str, path: &str, id: &str) -> Result<(), Error> {
+        tracing::warn!(provider = self.provider(), kind, id, "others use it by now; it is left to them");
+        let call = Call::put(Service::Network, format!("/{path}/{id}"), format!("let go of {kind} {id}"));
+        super::api::absent(self.call(call.json(json!({kind: {"description": ""}}))).await).map(drop)
     }
 }

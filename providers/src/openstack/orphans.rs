@@ -6,6 +6,7 @@ use serde_json::Value;
 use super::OpenstackProvider;
 use super::addresses::is_address;
 use super::definition;
+use super::furnish::is_furniture;
 use super::images::is_copied;
 use super::place::Spot;
 use super::tag::{self, AUTOSTART, LATER, Role};
@@ -62,8 +63,11 @@ impl OpenstackProvider {
             made.push(scrap("floating IP", &floating.floating_ip_address, &floating.id));
         }
         for group in self.api.security_groups_of(relocation).await? {
-            made.push(scrap("security group", "", &group.id));
+            if !is_furniture(&group, relocation) {
+                made.push(scrap("security group", "", &group.id));
+            }
         }
+        made.extend(self.furniture_of(relocation).await?);
         made.extend(names.into_iter().map(|name| Made::Instance { name }));
         made.sort();
         Ok(made)

@@ -37,8 +37,29 @@ impl OpenstackProvider {
             });
         }
         // What is wrong with the configuration is told now, not when the source is already stopped.
-        self.api.network_named(&self.config.network).await?;
-        Ok(())
+        self.stands_for(wanted).await?;
+        let flavors = self.api.flavors().await?;
+        for size in &wanted.sizes {
+            self.flavor_for(&flavors, size)?;
+        }
+        // One server more: the helper.
+        let (servers, disks) =
+            (wanted.instances.len() + 1, usize::try_from(wanted.disks).unwrap_or(usize::MAX));
+        self.allows(&self.left().await?, &[("servers", servers), ("volumes", disks)])
+    }
+
+    /// Every network that the configuration names is there, and every NIC will have one.
+    async fn stands_for(&self, wanted: &Reservation) -> Result<(), Error> {
+        if let Some(network) = &self.config.network {
+            return self.api.network_named(network).await.map(drop);
+        }
+        for network in self.config.networks.values() {
+            self.api.network_named(network).await?;
+        }
+        match wanted.networks.iter().find(|name| !self.config.networks.contains_key(*name)) {
+            Some(nothing) => Err(self.no_network(nothing)),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn fits(&self, place: &str, needed: u64, free: u64) -> Result<(), Error> {

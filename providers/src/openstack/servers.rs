@@ -132,8 +132,17 @@ impl Api {
     }
 
     /// Answers its id.
-    pub(super) async fn make_server(&self, what: &str, server: Value) -> Result<String, Error> {
-        let call = Call::post(Service::Compute, "/servers", what).json(json!({"server": server}));
+    pub(super) async fn make_server(
+        &self,
+        what: &str,
+        server: Value,
+        group: Option<&str>,
+    ) -> Result<String, Error> {
+        let mut body = json!({"server": server});
+        if let Some(group) = group {
+            body["os:scheduler_hints"] = json!({"group": group});
+        }
+        let call = Call::post(Service::Compute, "/servers", what).json(body);
         Ok(self.one::<Id>(call, "server").await?.id)
     }
 

@@ -1,10 +1,12 @@
 //! Neutron's subnets and routers: what they look like and what can be asked of them.
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 
 use super::api::{Api, Call, Service};
 use super::lenient;
 use super::networks::Network;
+use super::servers::Id;
 use crate::error::Error;
 
 #[derive(Clone, Debug, Deserialize)]
@@ -49,6 +51,10 @@ pub(super) struct Router {
     pub id: String,
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub name: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub description: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub created_at: String,
     #[serde(rename = "external_gateway_info", default)]
     pub gateway: Option<Gateway>,
     #[serde(default, deserialize_with = "lenient::or_default")]
@@ -84,5 +90,41 @@ impl Api {
 
     pub(super) async fn routers(&self) -> Result<Vec<Router>, Error> {
         self.list(Call::get(Service::Network, "/routers", "list routers"), "routers").await
+    }
+
+    pub(super) async fn make_subnet(&self, cidr: &str, subnet: Value) -> Result<String, Error> {
+        let call = Call::post(Service::Network, "/subnets", format!("make subnet {cidr}"));
+        Ok(self.one::<Id>(call.json(json!({"subnet": subnet})), "subnet").await?.id)
+    }
+
+    pub(super) async fn make_router(&self, name: &str, router: Value) -> Result<String, Error> {
+        let call = Call::post(Service::Network, "/routers", format!("make router `{name}`"));
+        Ok(self.one::<Id>(call.json(json!({"router": router})), "router").await?.id)
+    }
+
+    pub(super) async fn delete_router(&self, id: &str) -> Result<(), Error> {
+        let what = format!("delete router {id}");
+        self.remove(Call::delete(Service::Network, format!("/routers/{id}"), what)).await
+    }
+
+    /// `by` is a subnet or a port.
+    pub(super) async fn join_router(&self, id: &str, by: Value) -> Result<(), Error> {
+        let path = format!("/routers/{id}/add_router_interface");
+        self.call(Call::put(Service::Network, path, format!("join a subnet to router {id}")).json(by))
+            .await
+            .map(drop)
+    }
+
+    /// One that has left, or is gone, is no error.
+    pub(super) async fn leave_router(&self, id: &str, by: Value) -> Result<(), Error> {
+        let path = format!("/routers/{id}/remove_router_interface");
+        let call = Call::put(Service::Network, path, format!("take a subnet off router {id}"));
+        super::api::absent(self.call(call.json(by)).await).map(drop)
+    }
+
+    pub(super) async fn set_routes(&self, id: &str, routes: Vec<Value>) -> Result<(), Error> {
+        let call =
+            Call::put(Service::Network, format!("/routers/{id}"), format!("set the routes of router {id}"));
+        self.call(call.json(json!({"router": {"routes": routes}}))).await.map(drop)
     }
 }

@@ -27,6 +27,10 @@ pub(super) const AUTOSTART: &str = "fluidcloud_autostart";
 /// Its value until the relocation has settled; then it is `true`.
 pub(super) const LATER: &str = "later";
 pub(super) const NOTE: &str = "fluidcloud_note";
+pub(super) const KEYPAIR: &str = "fluidcloud_keypair";
+pub(super) const SERVER_GROUP: &str = "fluidcloud_server_group";
+/// Begins what was metadata at the source.
+pub(super) const METADATA: &str = "fluidcloud_meta.";
 /// On a source: the relocation that moves it.
 pub(super) const KEPT: &str = "fluidcloud_kept";
 pub(super) const HOST_KEY: &str = "fluidcloud_host_key";

@@ -80,10 +80,14 @@ fn provider(cloud: &FakeCloud) -> OpenstackProvider {
         cloud: "fake".into(),
         clouds_file: None,
         region: None,
-        network: "n".into(),
+        network: Some("n".into()),
+        networks: BTreeMap::new(),
+        external_network: None,
         security_groups: Vec::new(),
         floating_network: None,
         volume_type: None,
+        volume_types: BTreeMap::new(),
+        flavors: BTreeMap::new(),
         availability_zone: None,
         helper,
     };
@@ -100,7 +104,7 @@ fn provider(cloud: &FakeCloud) -> OpenstackProvider {
 fn order(gib: u64) -> DiskOrder {
     let disk = DiskId { component: "app".parse().unwrap(), disk: "vda".parse().unwrap() };
     let (relocation, size_bytes) = (RelocationId::new(), gib << 30);
-    DiskOrder { relocation, disk, size_bytes, expected_bytes: 0, staging: false }
+    DiskOrder { relocation, disk, size_bytes, expected_bytes: 0, staging: false, volume_type: None }
 }
 
 #[tokio::test]

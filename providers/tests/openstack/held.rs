@@ -22,7 +22,10 @@ fn order(relocation: RelocationId, number: u8) -> InstanceOrder {
             network: "elsewhere".into(),
             addresses: Vec::new(),
             floating: Vec::new(),
+            security_groups: Vec::new(),
         }],
+        settings: None,
+        furnished: Default::default(),
         autostart: false,
         note: String::new(),
     }

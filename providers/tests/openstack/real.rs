@@ -1,13 +1,14 @@
 //! A real cloud, and what its user does there without our driver. Where there is none: a loud skip, but a failure for
 //! `deploy/test --openstack`.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use fluidcloud_proto::ids::{InstanceName, RelocationId};
+use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::topology::DiskPlace;
 use fluidcloud_providers::conformance::{Content, Fixture, MEMORY_BYTES};
 use fluidcloud_providers::openstack::api::{Api, CLOUD, Call, Service};
@@ -43,13 +44,55 @@ fn variable(name: &str, lab: String) -> String {
     std::env::var(format!("FLUIDCLOUD_TEST_{name}")).unwrap_or(lab)
 }
 
+/// The cloud that is meant to be tested on.
+fn named() -> Option<String> {
+    let Ok(cloud) = std::env::var(CLOUD) else {
+        assert!(std::env::var_os(MUST).is_none(), "no cloud to test on: {CLOUD} is not set");
+        eprintln!("SKIPPED: no cloud to test on: set {CLOUD} to an entry of clouds.yaml");
+        return None;
+    };
+    Some(cloud)
+}
+
+fn config(cloud: String, key: PathBuf) -> OpenstackConfig {
+    let helper = HelperConfig {
+        image: variable("IMAGE", "lab-guest".into()),
+        flavor: variable("HELPER_FLAVOR", "lab.small".into()),
+        network: variable("NETWORK", format!("{cloud}-net")),
+        floating_network: Some(variable("FLOATING", "public".into())),
+        user: "root".into(),
+        key,
+        guest_tools: false,
+        dir: PathBuf::from("/var/lib/fluidcloud-site"),
+    };
+    OpenstackConfig {
+        network: Some(helper.network.clone()),
+        networks: BTreeMap::new(),
+        external_network: None,
+        cloud,
+        clouds_file: None,
+        region: None,
+        security_groups: Vec::new(),
+        floating_network: None,
+        volume_type: None,
+        volume_types: BTreeMap::new(),
+        flavors: BTreeMap::new(),
+        availability_zone: None,
+        helper,
+    }
+}
+
+/// The same cloud without anything of the tests' own in it, configured to make what a source's instances stood in; and its
+/// external network.
+pub fn furnishing() -> Option<(OpenstackProvider, String)> {
+    let config = config(named()?, PathBuf::from("/nowhere"));
+    let outside = config.helper.floating_network.clone().expect("the helper has one");
+    Some((open(&OpenstackConfig { network: None, ..config }), outside))
+}
+
 impl Real {
     pub async fn start() -> Option<Self> {
-        let Ok(cloud) = std::env::var(CLOUD) else {
-            assert!(std::env::var_os(MUST).is_none(), "no cloud to test on: {CLOUD} is not set");
-            eprintln!("SKIPPED: no cloud to test on: set {CLOUD} to an entry of clouds.yaml");
-            return None;
-        };
+        let cloud = named()?;
         let turn = TURN.lock().await;
         let keys = tempfile::tempdir().unwrap();
         let key: PathBuf = keys.path().join("key");
@@ -58,27 +101,7 @@ impl Real {
             .args(["-q", "-t", "ed25519", "-N", "", "-f", path])
             .status();
         assert!(made.expect("ssh-keygen").success());
-        let helper = HelperConfig {
-            image: variable("IMAGE", "lab-guest".into()),
-            flavor: variable("HELPER_FLAVOR", "lab.small".into()),
-            network: variable("NETWORK", format!("{cloud}-net")),
-            floating_network: Some(variable("FLOATING", "public".into())),
-            user: "root".into(),
-            key,
-            guest_tools: false,
-            dir: PathBuf::from("/var/lib/fluidcloud-site"),
-        };
-        let config = OpenstackConfig {
-            network: helper.network.clone(),
-            cloud,
-            clouds_file: None,
-            region: None,
-            security_groups: Vec::new(),
-            floating_network: None,
-            volume_type: None,
-            availability_zone: None,
-            helper,
-        };
+        let config = config(cloud, key);
         let provider = open(&config);
         let image = id_of(provider.api(), Service::Image, "images", &config.helper.image).await;
         let flavor = variable("FLAVOR", "lab.tiny".into());
@@ -93,7 +116,7 @@ impl Real {
 
     /// A server whose root disk is on its hypervisor, running.
     pub async fn make_from_image(&self, name: &InstanceName) {
-        let network = id_of(self.api(), Service::Network, "networks", &self.config.network).await;
+        let network = id_of(self.api(), Service::Network, "networks", &self.config.helper.network).await;
         let server = json!({"name": name, "flavorRef": self.flavor, "imageRef": self.image, "networks": [{"uuid": network}]});
         self.make_server(server, None).await;
     }
@@ -189,7 +212,7 @@ impl Fixture for Real {
 
     /// It boots from a volume: what is on it can be looked at by a snapshot.
     async fn make_foreign(&self, name: &InstanceName, autostart: bool) {
-        let network = id_of(self.api(), Service::Network, "networks", &self.config.network).await;
+        let network = id_of(self.api(), Service::Network, "networks", &self.config.helper.network).await;
         let volume = self.eye.make_volume(self.api(), json!({"size": 1, "imageRef": self.image})).await;
         let disk =
             json!({"boot_index": 0, "uuid": volume, "source_type": "volume", "destination_type": "volume"});
@@ -216,6 +239,11 @@ impl Fixture for Real {
         let all = flavors["flavors"].as_array().unwrap().iter();
         let fits = all.filter(|flavor| flavor["vcpus"] == 1).filter_map(|flavor| flavor["ram"].as_u64());
         fits.map(|mib| mib * MIB).filter(|bytes| *bytes >= MEMORY_BYTES).min().expect("a flavor that fits")
+    }
+
+    fn surroundings(&self, label: &str) -> Option<Surroundings> {
+        let outside = self.config.helper.floating_network.clone()?;
+        Some(crate::stand::surroundings(label, &outside))
     }
 
     fn sees_writing(&self) -> bool {

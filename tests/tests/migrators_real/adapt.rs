@@ -24,6 +24,7 @@ pub fn nic() -> Nic {
         network: "default".into(),
         addresses: Vec::new(),
         floating: Vec::new(),
+        security_groups: Vec::new(),
     }
 }
 

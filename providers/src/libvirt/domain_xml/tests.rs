@@ -37,7 +37,10 @@ fn order(name: &str, note: &str) -> InstanceOrder {
             network: "old".into(),
             addresses: vec![],
             floating: Vec::new(),
+            security_groups: Vec::new(),
         }],
+        settings: None,
+        furnished: Default::default(),
         autostart: true,
         note: note.into(),
     }
@@ -73,6 +76,7 @@ fn every_shape_is_read_back_as_it_was_ordered() {
                 network: "lan".into(),
                 addresses: vec![],
                 floating: Vec::new(),
+                security_groups: Vec::new(),
             }]
         );
         let made = tag::Mark { relocation: order.relocation, autostart: order.autostart };

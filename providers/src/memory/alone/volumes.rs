@@ -38,6 +38,7 @@ impl Volumes for MemoryProvider {
                     size_bytes: bytes.len() as u64,
                     allocated_bytes: bytes.iter().filter(|byte| **byte != 0).count() as u64,
                     place: held.place.clone(),
+                    volume_type: None,
                 },
                 stamp: Some(format!("{} {}", held.uses, image.map_or(0, |image| image.written))),
                 concerns: attached.into_iter().collect(),

@@ -46,6 +46,11 @@ impl Nova {
             ("GET", "/network/v2.0/ports") => ok(json!({"ports": []})),
             ("GET", "/network/v2.0/floatingips") => ok(json!({"floatingips": []})),
             ("GET", "/network/v2.0/security-groups") => ok(json!({"security_groups": []})),
+            ("GET", "/network/v2.0/networks") => ok(json!({"networks": []})),
+            ("GET", "/network/v2.0/subnets") => ok(json!({"subnets": []})),
+            ("GET", "/network/v2.0/routers") => ok(json!({"routers": []})),
+            ("GET", "/compute/v2.1/os-keypairs") => ok(json!({"keypairs": []})),
+            ("GET", "/compute/v2.1/os-server-groups") => ok(json!({"server_groups": []})),
             ("GET", "/compute/v2.1/servers/detail") => ok(json!({"servers": *servers})),
             ("POST", "/compute/v2.1/servers") => {
                 let asked: Value = serde_json::from_slice(&seen.body).unwrap();
