@@ -1,9 +1,17 @@
 //! The openstack driver against a real cloud: the one that `OS_CLOUD` names in clouds.yaml.
 
+#[path = "openstack/broken.rs"]
+mod broken;
 #[path = "openstack/eye.rs"]
 mod eye;
+#[path = "openstack/faults.rs"]
+mod faults;
+#[path = "openstack/harmed.rs"]
+mod harmed;
 #[path = "openstack/held.rs"]
 mod held;
+#[path = "openstack/proxy.rs"]
+mod proxy;
 #[path = "openstack/real.rs"]
 mod real;
 #[path = "openstack/stand.rs"]

@@ -166,6 +166,71 @@ fn a_service_stops_in_the_order_of_its_needs_moves_side_by_side_and_starts_in_th
     ");
 }
 
+/// With a volume, an image and a container beside the given instances.
+fn goods_topology(components: &[(&str, &[&str])]) -> Topology {
+    let mut found = topology(components);
+    let disk = Disk { name: "volume".parse().unwrap(), ..instance("data", &["volume"]).disks.remove(0) };
+    let volume = json!({"id": "v", "name": "data", "disk": disk, "concerns": []});
+    let image = json!({"id": "i", "name": "base", "size_bytes": GIB, "disk_format": "raw",
+        "container_format": "bare", "concerns": []});
+    let container = json!({"name": "photos", "objects": 3, "bytes": 3 * GIB, "concerns": []});
+    let of = |component: &str, found: Value| json!([{"component": component, "found": found}]);
+    found.volumes = serde_json::from_value(of("data", volume)).unwrap();
+    found.images = serde_json::from_value(of("base", image)).unwrap();
+    found.containers = serde_json::from_value(of("photos", container)).unwrap();
+    found
+}
+
+fn goods() -> Vec<Value> {
+    vec![
+        json!({"name": "data", "volume": {"id": "data"}}),
+        json!({"name": "base", "image": {"id": "base"}}),
+        json!({"name": "photos", "container": {"id": "photos"}}),
+    ]
+}
+
+#[test]
+fn what_moves_without_an_instance_stops_nothing() {
+    let request = request(json!(goods()), json!([]));
+    let found = goods_topology(&[]);
+    insta::assert_snapshot!(shown(&plan(&request, &found).unwrap()), @r"
+    reserve [conduit] after 
+    prepare data/volume [image at cloud-b] after reserve
+    sync data/volume [image at cloud-b] after prepare data/volume
+    copy base [object at cloud-b] after reserve
+    copy photos [object at cloud-b] after reserve
+    commit [conduit] after sync data/volume, copy base, copy photos
+    tidy [conduit] after commit
+    ");
+    let shown = preview(&request, &found, &"cloud-b".parse().unwrap(), None).unwrap();
+    assert_eq!((shown.bytes_to_move, shown.bytes_total), (6 * GIB, 14 * GIB));
+    assert_eq!(shown.estimated_downtime_seconds, 0.0);
+}
+
+#[test]
+fn what_moves_beside_an_instance_comes_first_and_a_container_once_more_after_the_stop() {
+    let mut components = goods();
+    components.push(json!({"name": "db", "needs": ["photos"], "instance": {"id": "db"}}));
+    let request = request(json!(components), json!([]));
+    insta::assert_snapshot!(shown(&plan(&request, &goods_topology(&[("db", &["vda"])])).unwrap()), @r"
+    reserve [conduit] after 
+    rehearse db [rewrite at cloud-a] after reserve
+    prepare db/vda [image at cloud-b] after reserve
+    prepare data/volume [image at cloud-b] after reserve
+    sync data/volume [image at cloud-b] after prepare data/volume
+    copy base [object at cloud-b] after reserve
+    copy photos [object at cloud-b] after reserve
+    freeze db [conduit] after rehearse db, prepare db/vda, sync data/volume, copy base, copy photos
+    sync db/vda [image at cloud-b] after freeze db, prepare db/vda
+    adapt db [image at cloud-b] after sync db/vda
+    create db [conduit] after adapt db
+    recopy photos [object at cloud-b] after copy photos, freeze db
+    verify db [conduit] after create db, recopy photos
+    commit [conduit] after verify db, sync data/volume, copy base, copy photos, recopy photos
+    tidy [conduit] after commit
+    ");
+}
+
 #[test]
 fn a_plan_made_twice_is_the_same() {
     assert_eq!(plan(&shop(), &shop_topology()).unwrap(), plan(&shop(), &shop_topology()).unwrap());

@@ -10,6 +10,7 @@ use super::OpenstackProvider;
 use super::place::Spot;
 use super::tag::{self, Role};
 use super::volumes::{GIB, MADE_MAX, Volume};
+use super::wait::until;
 use crate::error::Error;
 use crate::provider::DiskOrder;
 
@@ -114,11 +115,27 @@ impl OpenstackProvider {
         }
         if !volume.attachments.is_empty() || volume.status != "available" {
             match self.api.volume_is_free(&volume.id, DETACHED_MAX).await {
-                // One in error can still be deleted.
-                Ok(_) | Err(Error::Driver { .. }) => (),
+                Ok(_) => (),
+                // One in error can still be deleted, once nothing holds it.
+                Err(Error::Driver { .. }) => self.pry_off(relocation, &volume.id).await?,
                 Err(error) => return Err(error),
             }
         }
         Ok(())
+    }
+
+    /// Nova does not detach a volume in error; it lets it go with the server. Only the helper is ours to remove.
+    async fn pry_off(&self, relocation: RelocationId, id: &str) -> Result<(), Error> {
+        let is_held = |volume: &Volume| !volume.attachments.is_empty();
+        if self.api.volume(id).await?.as_ref().is_none_or(|volume| !is_held(volume)) {
+            return Ok(());
+        }
+        self.drop_helper(relocation).await?;
+        until(
+            || format!("volume {id} to be let go"),
+            DETACHED_MAX,
+            || async { Ok(self.api.volume(id).await?.is_none_or(|volume| !is_held(&volume)).then_some(())) },
+        )
+        .await
     }
 }

@@ -53,7 +53,10 @@ impl OpenstackProvider {
         let address = self.helper_address(relocation, &server).await?;
         let key = self.host_key(&server).await?;
         let site = Arc::new(self.site_at(&address, &key));
-        self.answers(&site).await?;
+        if let Err(error) = self.answers(&site).await {
+            self.mend(relocation).await;
+            return Err(error);
+        }
         known.insert(relocation, (server.id.clone(), site.clone()));
         Ok((server.id, site))
     }
@@ -254,6 +257,18 @@ impl OpenstackProvider {
             },
         )
         .await
+    }
+
+    /// One that does not answer may have lost the rules that let us in: for the next attempt they are there again.
+    async fn mend(&self, relocation: RelocationId) {
+        if let Err(error) = self.helper_group(relocation).await {
+            tracing::debug!(provider = %self.id, %error, "cannot mend the helper's security group");
+        }
+    }
+
+    /// It is looked for anew by the next caller, and must answer then.
+    pub(super) async fn doubt_helper(&self, relocation: RelocationId) {
+        self.helpers.lock().await.remove(&relocation);
     }
 
     fn user_data(&self) -> Result<String, Error> {

@@ -65,7 +65,12 @@ impl OpenstackProvider {
             self.attach_to(&server, &volume).await?;
             command = command.arg(&place.path).arg(volume);
         }
-        site.run(&command).await?;
+        if let Err(error) = site.run(&command).await {
+            if matches!(error, Error::Unreachable { .. } | Error::TimedOut { .. }) {
+                self.doubt_helper(relocation).await;
+            }
+            return Err(error);
+        }
         Ok(site)
     }
 

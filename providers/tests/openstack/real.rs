@@ -15,7 +15,7 @@ use fluidcloud_providers::openstack::api::{Api, CLOUD, Call, Service};
 use fluidcloud_providers::openstack::{HelperConfig, OpenstackConfig, OpenstackProvider};
 use fluidcloud_providers::{Moment, Provider};
 use serde_json::{Value, json};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::eye::Eye;
 
@@ -31,7 +31,8 @@ pub struct Real {
     image: String,
     flavor: String,
     provider: OpenstackProvider,
-    eye: Eye,
+    /// Opened when something is to be seen.
+    eye: OnceCell<Eye>,
     /// Servers and volumes made here, removed by `clear`.
     made: Mutex<Vec<(String, Option<String>)>>,
     /// Listings of the project are compared: one test at a time.
@@ -106,8 +107,21 @@ impl Real {
         let image = id_of(provider.api(), Service::Image, "images", &config.helper.image).await;
         let flavor = variable("FLAVOR", "lab.tiny".into());
         let flavor = id_of(provider.api(), Service::Compute, "flavors", &flavor).await;
-        let eye = Eye::open(&provider).await;
+        let eye = OnceCell::new();
         Some(Self { config, image, flavor, provider, eye, made: Mutex::default(), _turn: turn, _key: keys })
+    }
+
+    async fn eye(&self) -> &Eye {
+        self.eye.get_or_init(|| Eye::open(&self.provider)).await
+    }
+
+    pub fn config(&self) -> &OpenstackConfig {
+        &self.config
+    }
+
+    /// The driver, told otherwise how to reach the cloud.
+    pub fn open(&self, config: &OpenstackConfig) -> OpenstackProvider {
+        open(config)
     }
 
     pub fn api(&self) -> &Api {
@@ -144,7 +158,9 @@ impl Real {
 
     /// Removes what was made here; also what a relocation left is then seen in the listing.
     pub async fn clear(&self) {
-        self.eye.close(&self.provider).await;
+        if let Some(eye) = self.eye.get() {
+            eye.close(&self.provider).await;
+        }
         for (server, volume) in self.made.lock().await.drain(..) {
             let call = Call::delete(Service::Compute, format!("/servers/{server}"), "delete a server");
             let _ = self.api().call(call).await;
@@ -156,7 +172,7 @@ impl Real {
                 tokio::time::sleep(LOOK).await;
             }
             if let Some(volume) = volume {
-                self.eye.delete_volume(self.api(), &volume).await;
+                self.eye().await.delete_volume(self.api(), &volume).await;
             }
         }
     }
@@ -178,7 +194,7 @@ impl Real {
             let answer = self.api().call(Call::get(service, path, "list")).await.unwrap();
             for thing in answer[key].as_array().unwrap() {
                 let described = thing.to_string();
-                if !self.eye.has(&described) {
+                if self.eye.get().is_none_or(|eye| !eye.has(&described)) {
                     all.insert(format!("{key} {} {}", thing["id"], thing["name"]));
                 }
             }
@@ -213,7 +229,8 @@ impl Fixture for Real {
     /// It boots from a volume: what is on it can be looked at by a snapshot.
     async fn make_foreign(&self, name: &InstanceName, autostart: bool) {
         let network = id_of(self.api(), Service::Network, "networks", &self.config.helper.network).await;
-        let volume = self.eye.make_volume(self.api(), json!({"size": 1, "imageRef": self.image})).await;
+        let volume =
+            self.eye().await.make_volume(self.api(), json!({"size": 1, "imageRef": self.image})).await;
         let disk =
             json!({"boot_index": 0, "uuid": volume, "source_type": "volume", "destination_type": "volume"});
         let metadata = if autostart { json!({"fluidcloud_autostart": "true"}) } else { json!({}) };
@@ -251,11 +268,11 @@ impl Fixture for Real {
     }
 
     async fn read(&self, place: &DiskPlace) -> Content {
-        self.eye.read(self.api(), volume_of(place)).await
+        self.eye().await.read(self.api(), volume_of(place)).await
     }
 
     async fn write(&self, place: &DiskPlace, bytes: &[u8]) {
-        self.eye.write(self.api(), volume_of(place), bytes).await;
+        self.eye().await.write(self.api(), volume_of(place), bytes).await;
     }
 
     async fn leave_scraps(&self, relocation: RelocationId, beside: &DiskPlace) {
