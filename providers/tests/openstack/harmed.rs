@@ -73,6 +73,7 @@ impl Harmed {
             size_bytes: GIB,
             expected_bytes: 4096,
             staging: false,
+            volume_type: None,
         }
     }
 
@@ -97,7 +98,10 @@ impl Harmed {
                 network: "elsewhere".into(),
                 addresses: Vec::new(),
                 floating: Vec::new(),
+                security_groups: Vec::new(),
             }],
+            furnished: Default::default(),
+            settings: None,
             autostart: false,
             note: String::new(),
         };
