@@ -216,6 +216,11 @@ async fn a_moved_image_is_no_scrap_that_settling_removes() {
         "/network/v2.0/ports" => ok(json!({"ports": []})),
         "/network/v2.0/floatingips" => ok(json!({"floatingips": []})),
         "/network/v2.0/security-groups" => ok(json!({"security_groups": []})),
+        "/network/v2.0/networks" => ok(json!({"networks": []})),
+        "/network/v2.0/subnets" => ok(json!({"subnets": []})),
+        "/network/v2.0/routers" => ok(json!({"routers": []})),
+        "/compute/v2.1/os-keypairs" => ok(json!({"keypairs": []})),
+        "/compute/v2.1/os-server-groups" => ok(json!({"server_groups": []})),
         other => refuse(404, other),
     })
     .await;
