@@ -246,6 +246,10 @@ impl Provider for OpenstackProvider {
         self.undefine(relocation, instance).await
     }
 
+    fn deletes_running(&self) -> bool {
+        true
+    }
+
     async fn settle(&self, relocation: RelocationId) -> Result<(), Error> {
         self.settle_all(relocation).await
     }

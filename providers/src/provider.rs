@@ -181,6 +181,11 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// Removes an instance made for this relocation (stopping it), not its disks; one that is not there is no error.
     async fn delete_instance(&self, relocation: RelocationId, instance: &InstanceName) -> Result<(), Error>;
 
+    /// Whether that ends one that runs at once, where `stop` would wait for its guest: then an undo does not stop it before.
+    fn deletes_running(&self) -> bool {
+        false
+    }
+
     /// After commit: lets what was made start by itself if it was ordered so, and removes what only the move needed
     /// beside the disks in use (journals, overlays, locks).
     async fn settle(&self, relocation: RelocationId) -> Result<(), Error>;

@@ -1,14 +1,16 @@
 //! Two real OpenStack projects, as their user works with them without FluidCloud: what a story needs is made by name and
 //! removed when it ends. Without a cloud a story is skipped loudly, but fails where `deploy/test --openstack` runs it.
 
+mod admin;
 mod make;
 mod objects;
+pub mod proxy;
 mod store;
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::Duration;
 
 use fluidcloud_providers::openstack::api::{Api, CLOUD, Call, Service};
@@ -16,7 +18,9 @@ use fluidcloud_providers::openstack::{HelperConfig, OpenstackConfig, OpenstackPr
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+pub use admin::Admin;
 pub use make::Server;
+pub use proxy::{Fault, Gate, Proxy};
 pub use store::Public;
 
 /// Set by who wants a failure instead of a skip.
@@ -34,6 +38,8 @@ pub struct Cloud {
     api: Api,
     runtime: tokio::runtime::Runtime,
     made: Mutex<Vec<(Service, String)>>,
+    /// An image whose guests are turned off at once.
+    hasty: OnceLock<String>,
 }
 
 /// Two projects, as two clouds.
@@ -91,6 +97,18 @@ impl Clouds {
         text
     }
 
+    /// The same, with a proxy in front of each cloud. The stories themselves go past them.
+    pub fn config_through_proxies(&self) -> (String, [Proxy; 2]) {
+        let mut text = self.config();
+        let proxies = [&self.a, &self.b].map(|cloud| {
+            let file = self.key.path().join(format!("{}.yaml", cloud.name));
+            let entry = format!("cloud: {}\n", cloud.name);
+            text = text.replace(&entry, &format!("{entry}      clouds_file: {}\n", file.display()));
+            cloud.runtime.block_on(Proxy::before(&cloud.name, &file))
+        });
+        (text, proxies)
+    }
+
     pub fn key(&self) -> &Path {
         self.key.path()
     }
@@ -116,7 +134,14 @@ impl Cloud {
         let (id, shape) = (name.parse().expect("a name"), serde_json::from_value(shape).expect("a shape"));
         let provider = OpenstackProvider::from_config(&id, &shape, &config).expect("an entry of clouds.yaml");
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        Self { name: name.to_owned(), network, api: provider.api().clone(), runtime, made: Mutex::default() }
+        Self {
+            name: name.to_owned(),
+            network,
+            api: provider.api().clone(),
+            runtime,
+            made: Mutex::default(),
+            hasty: OnceLock::new(),
+        }
     }
 
     /// Its part of a configuration.

@@ -164,6 +164,13 @@ impl Scene<'_> {
     }
 
     pub(super) async fn tidy(&self) -> Result<Done, Failure> {
+        // Side by side, each to its end: what fails at one side is no reason to leave anything at the other.
+        let at_source = call("the tidying of the source", self.source.settle(self.relocation.id));
+        let (target, source) = futures::future::join(self.tidy_target(), at_source).await;
+        target.and(source).map(|()| Done::Tidied)
+    }
+
+    async fn tidy_target(&self) -> Result<(), Failure> {
         let relocation = self.relocation.id;
         // First what matters should the rest fail: that the target starts with its host.
         call("the tidying of the target", self.target.settle(relocation)).await?;
@@ -173,8 +180,7 @@ impl Scene<'_> {
                 call("the removal of a staging disk", self.target.delete_disk(relocation, &disk)).await?;
             }
         }
-        call("the tidying of the source", self.source.settle(relocation)).await?;
-        Ok(Done::Tidied)
+        Ok(())
     }
 
     /// Two with the same identity must never run: looked at before each step that lets the target run or stay.

@@ -18,6 +18,8 @@ impl Scene<'_> {
                 }
                 Ok(())
             }
+            // The undo of `create`, which comes next, ends it as well.
+            StepId::Verify(_) if self.target.deletes_running() => Ok(()),
             StepId::Verify(component) => {
                 let name = self.target_name(component)?;
                 // By tag, never by name alone: an instance of somebody else may have the name by now.
@@ -69,9 +71,10 @@ impl Scene<'_> {
     /// Removes what carries our tag although its own undo is done, and fails naming it when it stays.
     async fn sweep(&self) -> Result<(), Failure> {
         let id = self.relocation.id;
-        self.sweep_target(id).await?;
         // Copies of its disks and the helper that showed them.
-        call("the tidying of the source", self.source.settle(id)).await
+        let at_source = call("the tidying of the source", self.source.settle(id));
+        let (target, source) = futures::future::join(self.sweep_target(id), at_source).await;
+        target.and(source)
     }
 
     async fn sweep_target(&self, id: RelocationId) -> Result<(), Failure> {

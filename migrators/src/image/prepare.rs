@@ -5,6 +5,7 @@ use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::task::{Output, PrepareDisk};
 use fluidcloud_proto::topology::DiskPlace;
 use fluidcloud_providers::{DiskOrder, Moment, Provider};
+use futures::future::try_join;
 
 use crate::binary::ViaductBinary;
 use crate::error::Error;
@@ -30,11 +31,13 @@ impl Ready<'_> {
             }
         };
         let at_target = async {
-            let place = target.create_disk(&self.ordered(order)).await?;
+            // A volume and a helper may both take their time: side by side.
+            let disk = async { Ok(target.create_disk(&self.ordered(order)).await?) };
+            let (place, ()) = try_join(disk, self.at_hand(target, None, Moment::Stopped)).await?;
             self.at_hand(target, Some(&place), Moment::Stopped).await?;
             Ok(place)
         };
-        let ((), place) = futures::future::try_join(at_source, at_target).await?;
+        let ((), place) = try_join(at_source, at_target).await?;
         Ok(Output::Prepared { place })
     }
 

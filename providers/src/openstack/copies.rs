@@ -3,6 +3,7 @@
 
 use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::topology::Power;
+use futures::future::try_join_all;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -133,15 +134,15 @@ impl OpenstackProvider {
 
     /// All copies, and what they were made from. Volumes first: a snapshot may be held by its clone.
     pub(super) async fn drop_copies(&self, relocation: RelocationId) -> Result<(), Error> {
-        for volume in self.api.volumes_of(relocation).await? {
-            if tag::has(&volume.metadata, relocation, Role::Copy) {
-                self.release(relocation, &volume).await?;
-                self.api.delete_volume(&volume.id).await?;
-            }
-        }
-        for snapshot in self.api.snapshots_of(relocation).await? {
-            self.api.delete_snapshot(&snapshot.id).await?;
-        }
+        let mut copies = self.api.volumes_of(relocation).await?;
+        copies.retain(|volume| tag::has(&volume.metadata, relocation, Role::Copy));
+        let removed = copies.iter().map(|volume| async {
+            self.release(relocation, volume).await?;
+            self.api.delete_volume(&volume.id).await
+        });
+        try_join_all(removed).await?;
+        let snapshots = self.api.snapshots_of(relocation).await?;
+        try_join_all(snapshots.iter().map(|snapshot| self.api.delete_snapshot(&snapshot.id))).await?;
         for image in self.api.images_of(relocation).await?.into_iter().filter(|image| !is_copied(image)) {
             self.api.delete_image(&image.id).await?;
         }

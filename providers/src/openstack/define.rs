@@ -2,6 +2,7 @@
 
 use fluidcloud_proto::ids::{InstanceName, RelocationId};
 use fluidcloud_proto::topology::Firmware;
+use futures::future::try_join_all;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
 
@@ -32,10 +33,8 @@ impl OpenstackProvider {
         let all = self.api.flavors().await?;
         let flavor = self.flavor_for(&all, &Size::of(order))?;
         let disks = self.ordered_disks(order, &volumes)?;
-        for volume in &disks {
-            self.release(order.relocation, volume).await?;
-        }
-        self.drop_idle_helper(order.relocation).await?;
+        // The helper stays until all is settled: the source is off by now, and nobody shall wait for it to go.
+        try_join_all(disks.iter().map(|volume| self.release(order.relocation, volume))).await?;
         self.make_ports(order).await?;
         self.give_addresses(order).await?;
         self.write_definition(order, &disks, &flavor.id).await

@@ -5,10 +5,12 @@ mod site;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use fluidcloud_proto::ids::RelocationId;
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::OpenstackProvider;
 use super::networks::Port;
@@ -23,6 +25,8 @@ pub(super) use site::HelperSite;
 /// From its start to its host key on the console: it boots, maybe without hardware to help it.
 const BOOTED_MAX: Duration = Duration::from_secs(420);
 const ANSWERS_MAX: Duration = Duration::from_secs(120);
+/// It has told its key by then, so that it is up: something keeps us out.
+const MENDED_AFTER: Duration = Duration::from_secs(8);
 const REMOVED_MAX: Duration = Duration::from_secs(120);
 const SSH: u16 = 22;
 /// Where a viaduct may listen; it lets nobody in but the peer whose key it was given.
@@ -53,10 +57,7 @@ impl OpenstackProvider {
         let address = self.helper_address(relocation, &server).await?;
         let key = self.host_key(&server).await?;
         let site = Arc::new(self.site_at(&address, &key));
-        if let Err(error) = self.answers(&site).await {
-            self.mend(relocation).await;
-            return Err(error);
-        }
+        self.answers(relocation, &site).await?;
         known.insert(relocation, (server.id.clone(), site.clone()));
         Ok((server.id, site))
     }
@@ -238,15 +239,23 @@ impl OpenstackProvider {
         HelperSite::new(ssh)
     }
 
-    async fn answers(&self, site: &HelperSite) -> Result<(), Error> {
+    /// One that does not may have lost the rules that let us in: they are made again.
+    async fn answers(&self, relocation: RelocationId, site: &HelperSite) -> Result<(), Error> {
         let hello = Command::new("true").timeout_secs(20);
+        let begun = Instant::now();
+        let mended = AtomicBool::new(false);
         until(
             || format!("ssh at helper {}", site.host()),
             ANSWERS_MAX,
             || async {
                 match site.run(&hello).await {
                     Ok(_) => Ok(Some(())),
-                    Err(Error::Unreachable { .. } | Error::TimedOut { .. }) => Ok(None),
+                    Err(Error::Unreachable { .. } | Error::TimedOut { .. }) => {
+                        if begun.elapsed() >= MENDED_AFTER && !mended.swap(true, Ordering::Relaxed) {
+                            self.mend(relocation).await;
+                        }
+                        Ok(None)
+                    }
                     // sshd may be up before our key is in its place.
                     Err(error @ Error::Unauthorized { .. }) => {
                         tracing::debug!(%error, "the helper is not ready");
@@ -259,7 +268,6 @@ impl OpenstackProvider {
         .await
     }
 
-    /// One that does not answer may have lost the rules that let us in: for the next attempt they are there again.
     async fn mend(&self, relocation: RelocationId) {
         if let Err(error) = self.helper_group(relocation).await {
             tracing::debug!(provider = %self.id, %error, "cannot mend the helper's security group");

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::topology::DiskPlace;
+use futures::future::try_join_all;
 use tokio::sync::Mutex;
 
 use super::OpenstackProvider;
@@ -50,19 +51,19 @@ impl OpenstackProvider {
         moment: Moment,
     ) -> Result<Arc<HelperSite>, Error> {
         // What does not exist needs no helper to be found out.
-        let mut shown = Vec::new();
-        for place in disks {
+        let shown = disks.iter().map(|place| async move {
             let spot = Spot::of(place, &self.config.helper.dir).ok_or_else(|| Error::Unsupported {
                 provider: self.id.to_string(),
                 what: format!("find a disk at {}", place.path),
                 remedy: "inspect it again: its place is told there".to_owned(),
             })?;
-            shown.push((place, self.volume_to_show(relocation, &spot, moment).await?));
-        }
+            self.volume_to_show(relocation, &spot, moment).await
+        });
+        let shown = try_join_all(shown).await?;
         let (server, site) = self.helper(relocation).await?;
+        try_join_all(shown.iter().map(|volume| self.attach_to(&server, volume))).await?;
         let mut command = Command::new("sh").args(["-c", LINK, "link"]).timeout_secs(LINK_SECS);
-        for (place, volume) in shown {
-            self.attach_to(&server, &volume).await?;
+        for (place, volume) in disks.iter().zip(&shown) {
             command = command.arg(&place.path).arg(volume);
         }
         if let Err(error) = site.run(&command).await {

@@ -6,9 +6,11 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 
-/// Between two looks: short at first, as most things are quick.
+/// Between two looks: a part of what was waited already, so that little is added to what is quick, and few are asked for what
+/// takes long.
 const LOOK_MIN: Duration = Duration::from_millis(300);
 const LOOK_MAX: Duration = Duration::from_secs(3);
+const LOOK_PART: u32 = 10;
 
 /// Looks until `look` answers something.
 pub(super) async fn until<T, L: Future<Output = Result<Option<T>, Error>> + Send>(
@@ -17,7 +19,6 @@ pub(super) async fn until<T, L: Future<Output = Result<Option<T>, Error>> + Send
     mut look: impl FnMut() -> L + Send,
 ) -> Result<T, Error> {
     let begun = Instant::now();
-    let mut pause = LOOK_MIN;
     loop {
         if let Some(found) = look().await? {
             return Ok(found);
@@ -25,8 +26,7 @@ pub(super) async fn until<T, L: Future<Output = Result<Option<T>, Error>> + Send
         if begun.elapsed() >= within {
             return Err(Error::TimedOut { what: what(), secs: within.as_secs() });
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 3 / 2).min(LOOK_MAX);
+        tokio::time::sleep((begun.elapsed() / LOOK_PART).clamp(LOOK_MIN, LOOK_MAX)).await;
     }
 }
 

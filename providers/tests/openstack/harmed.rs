@@ -2,7 +2,6 @@
 //! that come by themselves only by bad luck.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use fluidcloud_proto::ids::{DiskId, RelocationId};
@@ -13,7 +12,7 @@ use fluidcloud_providers::openstack::api::{Api, Call, Service};
 use fluidcloud_providers::{DiskOrder, InstanceOrder, Provider};
 use serde_json::{Value, json};
 
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, clouds_file};
 use crate::real::Real;
 
 /// The administrator's entry of clouds.yaml.
@@ -38,15 +37,9 @@ impl Harmed {
 
     /// The driver behind a proxy in front of the same cloud.
     pub async fn behind_proxy(&self) -> (Proxy, Arc<dyn Provider>, Api) {
-        let file = clouds_file();
-        let mut clouds: Value = serde_norway::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
-        let auth = &mut clouds["clouds"][&self.real.config().cloud]["auth"];
-        let auth_url = auth["auth_url"].as_str().expect("an auth_url").to_owned();
-        let proxy = Proxy::start(&auth_url).await;
-        auth["auth_url"] = proxy.auth_url(&auth_url).into();
         // Beside the key, in a directory that only its owner reads.
         let through = self.real.config().helper.key.with_file_name("clouds.yaml");
-        std::fs::write(&through, serde_norway::to_string(&clouds).unwrap()).unwrap();
+        let proxy = Proxy::before(&self.real.config().cloud, &through).await;
         let mut config = self.real.config().clone();
         config.clouds_file = Some(through);
         let provider = self.real.open(&config);
@@ -134,15 +127,6 @@ impl Harmed {
         }
         assert_eq!(self.before, after, "the project is as it was found");
     }
-}
-
-/// As openstack's own clients find it.
-fn clouds_file() -> PathBuf {
-    let given = std::env::var_os("OS_CLIENT_CONFIG_FILE").map(PathBuf::from);
-    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config/openstack/clouds.yaml"));
-    let usual = [Some("clouds.yaml".into()), home, Some("/etc/openstack/clouds.yaml".into())];
-    let mut all = std::iter::once(given).chain(usual).flatten();
-    all.find(|path: &PathBuf| path.is_file()).expect("a clouds.yaml")
 }
 
 /// What an action of the administrator does to a volume or server.

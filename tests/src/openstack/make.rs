@@ -1,5 +1,7 @@
 //! What a user has in a project: servers with volumes and addresses, made through the APIs and removed in the reverse order.
 
+use std::time::{Duration, Instant};
+
 use fluidcloud_providers::openstack::api::{Call, Service};
 use serde_json::{Value, json};
 
@@ -8,6 +10,9 @@ use crate::wait;
 
 /// Lets in whatever the stories ask for.
 pub const OPEN: &str = "fluidcloud-stories";
+
+/// Between two looks whether something is gone.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 
 /// A server to be made.
 #[derive(Clone, Debug)]
@@ -21,8 +26,10 @@ pub struct Server {
     pub volume: Option<Option<String>>,
     /// The bus of its disks, where the image asks for one.
     pub bus: Option<&'static str>,
-    /// Run at its first start.
+    /// Run at each of its starts.
     pub script: String,
+    /// One that was made before, by [`Cloud::make_port`].
+    pub port: Option<String>,
 }
 
 impl Server {
@@ -35,6 +42,7 @@ impl Server {
             volume: None,
             bus: None,
             script: "#!/bin/sh\n".to_owned(),
+            port: None,
         }
     }
 }
@@ -76,7 +84,10 @@ impl Cloud {
         let found = self.call(Call::get(Service::Compute, "/flavors", "list flavors"));
         let flavor =
             found["flavors"].as_array().expect("a list").iter().find(|one| one["name"] == server.flavor);
-        let image = self.id_of(Service::Image, "images", &server.image);
+        let image = match server.image == image() {
+            true => self.hasty_image(),
+            false => self.id_of(Service::Image, "images", &server.image),
+        };
         let mut disks = Vec::new();
         let mut root = if server.on_volume {
             let id = self
@@ -111,6 +122,9 @@ impl Cloud {
         if !server.on_volume {
             body["server"]["imageRef"] = json!(image);
         }
+        if let Some(port) = &server.port {
+            body["server"]["networks"] = json!([{"port": port}]);
+        }
         let call = Call::post(Service::Compute, "/servers", "make a server").json(body);
         let id = self.call(call)["server"]["id"].as_str().expect("an id").to_owned();
         self.made(Service::Compute, format!("/servers/{id}"));
@@ -121,6 +135,31 @@ impl Cloud {
         });
         let address = self.give_address(&id);
         (id, address)
+    }
+
+    /// A port in the project's network, with its address, for a server that is made later.
+    pub fn make_port(&self) -> (String, String) {
+        self.open_group();
+        let network = self.id_of(Service::Network, "networks", &self.network);
+        let group = self.id_of(Service::Network, "security-groups", OPEN);
+        let body = json!({"port": {"network_id": network, "security_groups": [group], "name": "story"}});
+        let made = self.call(Call::post(Service::Network, "/ports", "make a port").json(body));
+        let id = made["port"]["id"].as_str().expect("an id").to_owned();
+        self.made(Service::Network, format!("/ports/{id}"));
+        let address = made["port"]["fixed_ips"][0]["ip_address"].as_str().expect("an address");
+        (id, address.to_owned())
+    }
+
+    /// The usual image again, for guests that do not listen when they are told to shut down: Nova would wait a minute for
+    /// each.
+    fn hasty_image(&self) -> String {
+        let upload = || {
+            let dir = tempfile::tempdir().expect("a temporary directory");
+            let file = dir.path().join("image");
+            std::fs::write(&file, self.download_image(&image())).expect("a writable directory");
+            self.upload_image("story-guest", &file, &[("os_shutdown_timeout", "2")])
+        };
+        self.hasty.get_or_init(upload).clone()
     }
 
     pub fn make_volume(&self, volume: Value) -> String {
@@ -153,6 +192,20 @@ impl Cloud {
         found["server"]["status"].as_str().unwrap_or_default().to_owned()
     }
 
+    /// Of a server by its name: the address inside, and the one outside.
+    pub fn addresses_of(&self, name: &str) -> (String, String) {
+        let id = self.id_of(Service::Compute, "servers", name);
+        let found = self.call(Call::get(Service::Compute, format!("/servers/{id}"), "look at a server"));
+        let networks = found["server"]["addresses"].as_object().cloned().unwrap_or_default();
+        let all: Vec<&Value> = networks.values().filter_map(Value::as_array).flatten().collect();
+        let of = |kind: &str| {
+            let address = all.iter().find(|one| one["OS-EXT-IPS:type"] == kind);
+            address.unwrap_or_else(|| panic!("`{name}` has no {kind} address: {all:?}"))["addr"].clone()
+        };
+        let text = |value: Value| value.as_str().expect("an address").to_owned();
+        (text(of("fixed")), text(of("floating")))
+    }
+
     /// Removes a server that a relocation has made, with its volumes, ports and floating IPs.
     pub fn remove_moved(&self, name: &str) {
         let id = self.id_of(Service::Compute, "servers", name);
@@ -181,21 +234,21 @@ impl Cloud {
 
     /// Everything that was made here goes, the newest first.
     pub fn clear(&self) {
-        let all = std::mem::take(&mut *self.made.lock().unwrap_or_else(|poison| poison.into_inner()));
-        for (service, path) in all.into_iter().rev() {
+        let mut left = std::mem::take(&mut *self.made.lock().unwrap_or_else(|poison| poison.into_inner()));
+        left.reverse();
+        let end = Instant::now() + DONE_WITHIN;
+        while !left.is_empty() && Instant::now() < end {
             // Refused as long as what uses it is still going.
-            let gone = (0..DONE_WITHIN.as_secs()).any(|_| {
-                let _ = self.try_call(Call::delete(service, path.clone(), "remove what a story made"));
-                let gone =
-                    self.try_call(Call::get(service, path.clone(), "look whether it is gone")).is_none();
-                if !gone {
-                    std::thread::sleep(std::time::Duration::from_secs(1));
-                }
-                gone
+            left.retain(|(service, path)| {
+                let _ = self.try_call(Call::delete(*service, path.clone(), "remove what a story made"));
+                self.try_call(Call::get(*service, path.clone(), "look whether it is gone")).is_some()
             });
-            if !gone {
-                eprintln!("{path} at {} stays", self.name);
+            if !left.is_empty() {
+                std::thread::sleep(LOOK_EVERY);
             }
+        }
+        for (_, path) in left {
+            eprintln!("{path} at {} stays", self.name);
         }
     }
 }

@@ -18,15 +18,24 @@ pub struct Public {
 }
 
 impl Cloud {
-    pub fn upload_image(&self, name: &str, file: &Path, properties: &[(&str, &str)]) {
-        self.upload_image_of("qcow2", name, file, properties);
+    /// Answers its id.
+    pub fn upload_image(&self, name: &str, file: &Path, properties: &[(&str, &str)]) -> String {
+        self.upload_image_of("qcow2", name, file, properties)
     }
 
-    pub fn upload_raw_image(&self, name: &str, file: &Path, properties: &[(&str, &str)]) {
-        self.upload_image_of("raw", name, file, properties);
+    pub fn upload_raw_image(&self, name: &str, file: &Path, properties: &[(&str, &str)]) -> String {
+        self.upload_image_of("raw", name, file, properties)
     }
 
-    fn upload_image_of(&self, format: &str, name: &str, file: &Path, properties: &[(&str, &str)]) {
+    pub fn download_image(&self, name: &str) -> Vec<u8> {
+        let id = self.id_of(Service::Image, "images", name);
+        let call = Call::get(Service::Image, format!("/images/{id}/file"), "download an image");
+        let mut bytes = Vec::new();
+        self.runtime.block_on(self.api.download(&call, &mut bytes)).expect("a download");
+        bytes
+    }
+
+    fn upload_image_of(&self, format: &str, name: &str, file: &Path, properties: &[(&str, &str)]) -> String {
         let mut image =
             json!({"name": name, "disk_format": format, "container_format": "bare", "visibility": "private"});
         for (key, value) in properties {
@@ -46,6 +55,7 @@ impl Cloud {
             let found = self.call(Call::get(Service::Image, format!("/images/{id}"), "look at an image"));
             (found["status"] == "active").then_some(())
         });
+        id
     }
 
     /// By the swift client: what a user has at hand.

@@ -10,6 +10,8 @@ use fluidcloud_tests::stack::Stack;
 use fluidcloud_tests::wait;
 use serde_json::Value;
 
+use crate::timed::{Timed, steps};
+
 /// Writes its data at the first boot, and serves a digest of what the disks hold.
 const APPLICATION: &str = r#"#!/bin/sh
 if [ ! -e /www/mark ]; then
@@ -68,6 +70,8 @@ fn a_server_that_boots_from_a_volume_moves_to_another_project() {
 }
 
 fn moves(server: Server) {
+    let timed =
+        Timed::new(if server.on_volume { "a volume-backed server" } else { "a server with its volume" });
     let Some(clouds) = Clouds::open() else { return };
     clouds.b.open_group();
     let stack = Stack::embedded_with(&clouds.config());
@@ -75,9 +79,12 @@ fn moves(server: Server) {
     let before = state_at(&address);
     let (listed_a, listed_b) = (clouds.a.listing(), clouds.b.listing());
 
+    timed.mark("it runs at the source");
     let relocation = stack.relocate(&request(&server.name));
     let status = stack.ended_within(&relocation, ENDS_WITHIN);
     assert_eq!(status["phase"], "Succeeded", "{status:#}");
+    println!("{}", steps(&status));
+    timed.mark("moved");
     let report = &status["report"];
     let disks = 1 + usize::from(server.volume.is_some());
     let transfers = report["transfers"].as_array().expect("transfers");

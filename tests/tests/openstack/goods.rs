@@ -9,6 +9,8 @@ use fluidcloud_tests::stack::Stack;
 use fluidcloud_tests::wait;
 use serde_json::json;
 
+use crate::timed::Timed;
+
 const OBJECTS: usize = 60;
 const IMAGE_BYTES: usize = 5_000_000;
 
@@ -24,7 +26,7 @@ target: {provider: cloud-b}
 "#;
 
 /// Bytes that do not repeat soon.
-fn noise(seed: u32, bytes: usize) -> Vec<u8> {
+pub fn noise(seed: u32, bytes: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(2_654_435_769).max(1);
     (0..bytes)
         .map(|_| {
@@ -76,6 +78,7 @@ fn upload(clouds: &Clouds) {
 
 #[test]
 fn goods_move_although_everything_is_killed_in_the_middle() {
+    let _timed = Timed::new("goods");
     let Some(clouds) = Clouds::open() else { return };
     let mut stack = Stack::embedded_with(&clouds.config());
     fill(&clouds.a);
@@ -118,6 +121,7 @@ fn goods_move_although_everything_is_killed_in_the_middle() {
 
 #[test]
 fn what_cannot_arrive_whole_leaves_nothing() {
+    let _timed = Timed::new("goods that cannot arrive");
     let Some(clouds) = Clouds::open() else { return };
     let stack = Stack::embedded_with(&clouds.config());
     fill(&clouds.a);

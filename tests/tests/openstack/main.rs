@@ -1,6 +1,9 @@
 //! Relocations out of, into and between projects of a real OpenStack: `deploy/test --openstack`.
 
 mod between;
+mod failures;
 mod goods;
+mod pair;
 mod shop;
+mod timed;
 mod undone;

@@ -14,6 +14,8 @@ use fluidcloud_tests::stack::Stack;
 use fluidcloud_tests::wait;
 use serde_json::Value;
 
+use crate::timed::{Timed, steps};
+
 /// This machine as the lab's guests see it; those of the cloud reach it by their router.
 const HERE: &str = "10.213.0.2";
 const PORT: u16 = 8080;
@@ -121,6 +123,7 @@ verify:
 
 #[test]
 fn the_shop_leaves_openstack_for_libvirt_and_comes_back_to_another_project() {
+    let timed = Timed::new("the shop");
     let Some(clouds) = Clouds::open() else { return };
     let Some(lab) = Lab::empty() else { return };
     lab.run(&["guest"]);
@@ -147,6 +150,7 @@ fn the_shop_leaves_openstack_for_libvirt_and_comes_back_to_another_project() {
     };
     let (id, outside) = clouds.a.make_server(&server);
     let before = digest_at(&outside);
+    timed.mark("the shop runs at the source");
     let (listed_a, listed_b) = (clouds.a.listing(), clouds.b.listing());
 
     let mut config = clouds.config();
@@ -163,6 +167,7 @@ fn the_shop_leaves_openstack_for_libvirt_and_comes_back_to_another_project() {
     assert_eq!((&after["data"], &after["interpreter"]), (&"/srv/shop/shop".into(), &"/usr/bin/node".into()));
     assert_eq!(clouds.a.power(&id), "SHUTOFF");
     assert_eq!(clouds.a.listing(), listed_a, "nothing of the move is left at the source");
+    timed.mark("left");
 
     let status = stack.ended_within(&stack.relocate(&BACK.replace("@OBJECTS@", &objects)), ENDS_WITHIN);
     assert_eq!(status["phase"], "Succeeded", "{status:#}");
@@ -187,20 +192,4 @@ fn the_shop_leaves_openstack_for_libvirt_and_comes_back_to_another_project() {
     let scrap: Vec<&String> = made.iter().filter(|thing| thing.contains("fluidcloud-helper")).collect();
     assert!(scrap.is_empty(), "{made:#?}");
     clouds.b.remove_moved("story-shop-home");
-}
-
-/// Seconds of each step, as the report has them: where the time goes.
-fn steps(status: &Value) -> String {
-    let report = &status["report"];
-    let mut told = format!("downtime {} s\n", report["downtime_seconds"]);
-    for step in report["steps"].as_array().expect("steps") {
-        told.push_str(&format!("{:8.1} s  {}\n", step["seconds"].as_f64().unwrap_or_default(), step["name"]));
-    }
-    for transfer in report["transfers"].as_array().expect("transfers") {
-        told.push_str(&format!(
-            "transfer {}: {} bytes, {} on the wire, {} s\n",
-            transfer["disk"]["disk"], transfer["bytes_total"], transfer["bytes_on_wire"], transfer["seconds"]
-        ));
-    }
-    told
 }

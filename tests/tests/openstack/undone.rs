@@ -4,9 +4,11 @@ use fluidcloud_tests::openstack::{Clouds, ENDS_WITHIN, Server};
 use fluidcloud_tests::stack::Stack;
 
 use crate::between::{application, request, state_at};
+use crate::timed::Timed;
 
 #[test]
 fn a_target_that_does_not_pass_its_check_is_taken_back_and_the_source_runs_again() {
+    let _timed = Timed::new("a target that does not pass");
     let Some(clouds) = Clouds::open() else { return };
     clouds.b.open_group();
     let stack = Stack::embedded_with(&clouds.config());

@@ -2,6 +2,7 @@
 //! connections, waits. The catalog that Keystone gives is pointed here, so that all services are reached through it.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,12 +12,15 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use futures::StreamExt;
 use serde_json::Value;
+use tokio::sync::watch;
 
 /// Requests up to this size are passed on whole.
 const SMALL_BYTES: u64 = 1 << 20;
 /// Keystone's place here; the other services have the name of their type.
 const IDENTITY: &str = "identity";
 const HOP_BY_HOP: [&str; 4] = ["host", "connection", "content-length", "transfer-encoding"];
+/// An answer that is held longer counts as lost; a client waits a minute for one.
+const HELD_MAX: Duration = Duration::from_secs(50);
 
 #[derive(Clone, Debug)]
 pub enum Fault {
@@ -29,6 +33,41 @@ pub enum Fault {
     /// The service does it; its answer breaks off after so many bytes.
     Cut(usize),
     Delay(Duration),
+    /// The service does it; its answer waits until the gate is opened.
+    Hold(Gate),
+}
+
+/// Lets a test do something between what a service has done and the answer that tells of it.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    met: Arc<watch::Sender<bool>>,
+    open: Arc<watch::Sender<bool>>,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self { met: Arc::new(watch::Sender::new(false)), open: Arc::new(watch::Sender::new(false)) }
+    }
+}
+
+impl Gate {
+    /// Whether somebody waits at it, or has.
+    pub fn is_met(&self) -> bool {
+        *self.met.borrow()
+    }
+
+    pub fn open(&self) {
+        self.open.send_replace(true);
+    }
+
+    async fn pass(&self) {
+        self.met.send_replace(true);
+        let mut open = self.open.subscribe();
+        let opened = open.wait_for(|open| *open);
+        if tokio::time::timeout(HELD_MAX, opened).await.is_err() {
+            println!("a gate was not opened within {HELD_MAX:?}");
+        }
+    }
 }
 
 /// What is done to the next requests that it is about.
@@ -36,19 +75,21 @@ pub enum Fault {
 pub struct Rule {
     method: &'static str,
     service: &'static str,
-    /// In the path.
+    /// In the path; at its end, if this ends with `$`.
     part: String,
     times: u32,
     fault: Fault,
 }
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Proxy {
     pub url: String,
     client: reqwest::Client,
     /// Where each service really is.
     origins: Arc<Mutex<BTreeMap<String, String>>>,
     rules: Arc<Mutex<Vec<Rule>>>,
+    /// Requests that harm was done to.
+    done: Arc<Mutex<u32>>,
 }
 
 fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -57,22 +98,30 @@ fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Proxy {
     /// In front of the cloud whose Keystone is there.
-    pub async fn start(auth_url: &str) -> Self {
+    async fn start(auth_url: &str) -> Self {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let policy = reqwest::redirect::Policy::none();
         let client = reqwest::Client::builder().no_proxy().redirect(policy).build().unwrap();
         let identity = (IDENTITY.to_owned(), origin(auth_url).0.to_owned());
         let origins = Arc::new(Mutex::new(BTreeMap::from([identity])));
-        let proxy = Self { url, client, origins, rules: Arc::default() };
+        let proxy = Self { url, client, origins, rules: Arc::default(), done: Arc::default() };
         let app = Router::new().fallback(pass).with_state(proxy.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });
         proxy
     }
 
-    /// Keystone's address, through here.
-    pub fn auth_url(&self, auth_url: &str) -> String {
-        format!("{}/{IDENTITY}{}", self.url, origin(auth_url).1)
+    /// In front of a cloud of clouds.yaml. The same entry, which leads through here, is written to `file`: it holds the
+    /// login, so its directory must be one that only its owner reads.
+    pub async fn before(cloud: &str, file: &Path) -> Self {
+        let known = std::fs::read_to_string(clouds_file()).unwrap();
+        let mut clouds: Value = serde_norway::from_str(&known).unwrap();
+        let auth = &mut clouds["clouds"][cloud]["auth"];
+        let auth_url = auth["auth_url"].as_str().expect("an auth_url").to_owned();
+        let proxy = Self::start(&auth_url).await;
+        auth["auth_url"] = format!("{}/{IDENTITY}{}", proxy.url, origin(&auth_url).1).into();
+        std::fs::write(file, serde_norway::to_string(&clouds).unwrap()).unwrap();
+        proxy
     }
 
     /// `service` is a type of the catalog, such as `compute`, `volumev3`, `network`, `image`.
@@ -80,19 +129,26 @@ impl Proxy {
         lock(&self.rules).push(Rule { method, service, part: part.to_owned(), times, fault });
     }
 
-    /// All that was to be done was done.
+    /// All that was to be done was done. Answers how many requests were met.
     #[track_caller]
-    pub fn all_done(&self) {
+    pub fn all_done(&self) -> u32 {
         let left: Vec<Rule> = lock(&self.rules).drain(..).filter(|rule| rule.times > 0).collect();
         assert!(left.is_empty(), "nobody met {left:?}");
+        std::mem::take(&mut *lock(&self.done))
     }
 
     fn fault(&self, method: &str, service: &str, path: &str) -> Option<Fault> {
         let mut rules = lock(&self.rules);
+        let is_there = |part: &str| match part.strip_suffix('$') {
+            Some(end) => path.ends_with(end),
+            None => path.contains(part),
+        };
         let met = rules.iter_mut().find(|rule| {
-            rule.times > 0 && rule.method == method && rule.service == service && path.contains(&rule.part)
+            rule.times > 0 && rule.method == method && rule.service == service && is_there(&rule.part)
         })?;
         met.times -= 1;
+        *lock(&self.done) += 1;
+        println!("injected: {method} {service} {path}: {:?}", met.fault);
         Some(met.fault.clone())
     }
 
@@ -143,6 +199,15 @@ impl Proxy {
     }
 }
 
+/// As openstack's own clients find it.
+pub fn clouds_file() -> PathBuf {
+    let given = std::env::var_os("OS_CLIENT_CONFIG_FILE").map(PathBuf::from);
+    let home = std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config/openstack/clouds.yaml"));
+    let usual = [Some("clouds.yaml".into()), home, Some("/etc/openstack/clouds.yaml".into())];
+    let mut all = std::iter::once(given).chain(usual).flatten();
+    all.find(|path: &PathBuf| path.is_file()).expect("a clouds.yaml")
+}
+
 async fn pass(State(proxy): State<Proxy>, request: Request) -> Response {
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
@@ -165,13 +230,17 @@ async fn pass(State(proxy): State<Proxy>, request: Request) -> Response {
             return answer(status, "in the middle");
         }
         Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
-        Some(Fault::Lose(_) | Fault::Cut(_)) | None => (),
+        Some(Fault::Lose(_) | Fault::Cut(_) | Fault::Hold(_)) | None => (),
     }
     let logs_in = service == IDENTITY && head.method == "POST" && head.uri.path().ends_with("/auth/tokens");
     let response = proxy.forward(to, head, body).await;
     let (head, body) = response.into_parts();
     match fault {
         Some(Fault::Lose(status)) => answer(status, "its answer is lost"),
+        Some(Fault::Hold(gate)) => {
+            gate.pass().await;
+            Response::from_parts(head, body)
+        }
         Some(Fault::Cut(bytes)) => {
             let whole = axum::body::to_bytes(body, usize::MAX).await.unwrap_or_default();
             let length = whole.len();
