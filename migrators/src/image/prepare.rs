@@ -3,12 +3,11 @@
 
 use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::task::{Output, PrepareDisk};
-use fluidcloud_proto::topology::DiskPlace;
 use fluidcloud_providers::{DiskOrder, Moment, Provider};
 
 use crate::binary::ViaductBinary;
 use crate::error::Error;
-use crate::migrator::open;
+use crate::migrator::{open, open_source};
 
 #[derive(Debug)]
 pub(super) struct Ready<'a> {
@@ -24,14 +23,17 @@ impl Ready<'_> {
         order: &PrepareDisk,
     ) -> Result<Output, Error> {
         let at_source = async {
-            match source {
-                Some(source) => self.at_hand(source, None, Moment::Running).await,
-                None => Ok(()),
-            }
+            let Some(source) = source else { return Ok(()) };
+            let site = open_source(source, self.relocation, None, Moment::Running).await?;
+            self.viaduct.push(&*site).await.map(drop)
         };
         let at_target = async {
             let place = target.create_disk(&self.ordered(order)).await?;
-            self.at_hand(target, Some(&place), Moment::Stopped).await?;
+            // A disk that comes as an image is not there before its bytes are.
+            if target.inlet().is_none() {
+                let site = open(target, self.relocation, Some(&place), Moment::Stopped).await?;
+                self.viaduct.push(&*site).await?;
+            }
             Ok(place)
         };
         let ((), place) = futures::future::try_join(at_source, at_target).await?;
@@ -47,15 +49,5 @@ impl Ready<'_> {
             staging: order.staging,
             volume_type: order.volume_type.clone(),
         }
-    }
-
-    async fn at_hand(
-        &self,
-        provider: &dyn Provider,
-        place: Option<&DiskPlace>,
-        moment: Moment,
-    ) -> Result<(), Error> {
-        let site = open(provider, self.relocation, place, moment).await?;
-        self.viaduct.push(&*site).await.map(drop)
     }
 }
