@@ -2,5 +2,6 @@
 
 mod between;
 mod goods;
+mod imageway;
 mod shop;
 mod undone;
