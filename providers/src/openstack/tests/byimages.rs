@@ -112,7 +112,8 @@ impl Clouds {
             }
             ("GET", ["ports"]) => ok(json!({"ports": []})),
             _ if seen.method == "GET" => {
-                let kind = parts.last().copied().unwrap_or_default().replace('-', "_");
+                let named = parts.iter().rev().find(|part| **part != "detail" && !part.ends_with(".json"));
+                let kind = named.copied().unwrap_or_default().replace('-', "_");
                 ok(json!({kind: []}))
             }
             other => refuse(400, &format!("{other:?}")),
