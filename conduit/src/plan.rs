@@ -59,6 +59,26 @@ pub fn suits(request: &RelocationRequest, target: &dyn Provider) -> Result<(), F
                  a target that settles addresses early, such as one of driver openstack";
             Err(Failure::never(Code::InvalidRequest, message, remedy))
         }
+        _ => takes_as_it_is(request, target),
+    }
+}
+
+/// Where disks come as images, nothing inside a guest can be changed.
+fn takes_as_it_is(request: &RelocationRequest, target: &dyn Provider) -> Result<(), Failure> {
+    let changed = moving(request).find(|(_, wanted)| {
+        let folds = wanted.volumes.iter().any(|volume| volume.fold_into.is_some());
+        wanted.guest.is_adapt() || folds || !wanted.rewrite.is_empty()
+    });
+    match (changed, target.inlet()) {
+        (Some((component, _)), Some(_)) => {
+            let message = format!(
+                "component {component} is to be changed inside, and {} takes disks only as images (`helper: none`)",
+                target.id()
+            );
+            let remedy = "ask for `guest: as_is` without `fold_into` and `rewrite`, or describe a helper in the \
+                 configuration of that provider";
+            Err(Failure::never(Code::InvalidRequest, message, remedy))
+        }
         _ => Ok(()),
     }
 }

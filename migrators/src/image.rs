@@ -14,7 +14,7 @@ use fluidcloud_providers::{Moment, Registry};
 use crate::binary::ViaductBinary;
 use crate::error::Error;
 use crate::guest::{Desk, Purpose};
-use crate::migrator::{Context, Migrator, name_of, open};
+use crate::migrator::{Context, Migrator, name_of, open, open_source};
 
 #[derive(Clone, Debug)]
 pub struct ImageMigrator {
@@ -44,8 +44,14 @@ impl Migrator for ImageMigrator {
             }
             Work::SyncDisk(order) => {
                 let source = self.registry.get(&order.source)?;
+                if let Some(inlet) = provider.inlet() {
+                    let comes =
+                        sync::Comes::new(&self.viaduct, &*source, (&*provider, &*inlet), order, &task.key);
+                    let transfer = comes.by_image(&context.progress).await?;
+                    return Ok(Output::Synced { transfer });
+                }
                 let (source, target) = futures::future::try_join(
-                    open(&*source, task.key.relocation, [&order.from], Moment::Stopped),
+                    open_source(&*source, task.key.relocation, [&order.from], Moment::Stopped),
                     open(&*provider, task.key.relocation, [&order.to], Moment::Stopped),
                 )
                 .await?;

@@ -12,9 +12,10 @@ pub mod object;
 pub mod rehearse;
 pub mod rewrite;
 pub mod volume;
+pub mod window;
 pub mod worker;
 
 pub use binary::ViaductBinary;
 pub use error::Error;
-pub use migrator::{Context, Migrator, Migrators, Progress};
+pub use migrator::{Context, Migrator, Migrators, Progress, open_source};
 pub use worker::{Worker, WorkerOptions};

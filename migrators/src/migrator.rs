@@ -17,6 +17,7 @@ use crate::image::ImageMigrator;
 use crate::object::ObjectMigrator;
 use crate::rewrite::RewriteMigrator;
 use crate::volume::VolumeMigrator;
+use crate::window::WindowSite;
 
 /// One kind of work at a site.
 ///
@@ -101,6 +102,24 @@ pub(crate) async fn open(
     }
     let places: Vec<DiskPlace> = places.into_iter().cloned().collect();
     Ok(provider.open(relocation, &places, moment).await?)
+}
+
+/// Disks of a source at hand: where the provider lets nothing of ours run beside them, on this host, by way of images.
+pub async fn open_source(
+    provider: &dyn Provider,
+    relocation: RelocationId,
+    places: impl IntoIterator<Item = &DiskPlace>,
+    moment: Moment,
+) -> Result<Arc<dyn Site>, Error> {
+    let Some(outlet) = provider.outlet(relocation).await? else {
+        return open(provider, relocation, places, moment).await;
+    };
+    let places: Vec<&DiskPlace> = places.into_iter().collect();
+    let mut windows = Vec::new();
+    for place in places {
+        windows.push((place.path.clone(), outlet.window(relocation, place, moment).await?));
+    }
+    Ok(Arc::new(WindowSite::open(provider.id(), outlet.dir(), windows).await?))
 }
 
 /// For messages: what a task asks for.

@@ -17,7 +17,7 @@ use fluidcloud_providers::{Moment, Registry, Site};
 
 use crate::binary::ViaductBinary;
 use crate::guest::{self, Desk, Drive, Guest, Purpose, Session};
-use crate::migrator::{Context, Migrator, name_of, open};
+use crate::migrator::{Context, Migrator, name_of, open, open_source};
 use crate::rehearse::{is_nothing, rehearse};
 use rules::Rewritten;
 
@@ -74,12 +74,12 @@ impl RewriteMigrator {
 
     async fn open(&self, task: &Task, disks: &[GuestDisk], purpose: Purpose) -> Result<Desk, crate::Error> {
         let provider = self.registry.get(&task.site)?;
-        let moment = match purpose {
-            Purpose::Look => Moment::Running,
-            Purpose::Change(_) => Moment::Stopped,
-        };
         let places: Vec<_> = disks.iter().map(|disk| &disk.place).collect();
-        let site = open(&*provider, task.key.relocation, places.iter().copied(), moment).await?;
+        let (relocation, at) = (task.key.relocation, places.iter().copied());
+        let site = match purpose {
+            Purpose::Look => open_source(&*provider, relocation, at, Moment::Running).await?,
+            Purpose::Change(_) => open(&*provider, relocation, at, Moment::Stopped).await?,
+        };
         Desk::open(&*provider, site, &places, purpose, &self.viaduct).await
     }
 }

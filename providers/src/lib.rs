@@ -4,6 +4,7 @@
 pub mod bytes;
 pub mod config;
 pub mod conformance;
+pub mod disk_images;
 pub mod error;
 pub mod furnishing;
 pub mod image_store;
@@ -18,6 +19,7 @@ pub mod volumes;
 
 pub use bytes::{ByteStream, Source};
 pub use config::{Accel, ProviderConfig, SiteConfig, SshConfig};
+pub use disk_images::{Arrival, Inlet, Outlet, Window};
 pub use error::Error;
 pub use furnishing::{Furnishing, Size};
 pub use image_store::{ImageOrder, ImageStore};

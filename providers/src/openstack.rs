@@ -18,6 +18,7 @@ mod furnish;
 mod held;
 mod helper;
 mod images;
+mod inlet;
 mod inspect;
 mod keypairs;
 mod lenient;
@@ -25,6 +26,7 @@ mod networks;
 mod objects;
 mod open;
 mod orphans;
+mod outlet;
 mod place;
 mod ports;
 mod power;
@@ -54,6 +56,7 @@ use fluidcloud_proto::topology::{DiskFormat, DiskPlace, Instance, Nic, Power};
 use fluidcloud_proto::usage::Usage;
 use tokio::sync::Mutex;
 
+use crate::disk_images::{Inlet, Outlet};
 use crate::error::Error;
 use crate::furnishing::Furnishing;
 use crate::image_store::ImageStore;
@@ -129,7 +132,8 @@ impl Provider for OpenstackProvider {
     }
 
     fn guest_work(&self) -> GuestWork {
-        if self.config.helper.guest_tools { GuestWork::AtSite } else { GuestWork::AtWorker }
+        let at_site = self.config.helper.as_ref().is_some_and(|helper| helper.guest_tools);
+        if at_site { GuestWork::AtSite } else { GuestWork::AtWorker }
     }
 
     fn disk_unit_bytes(&self) -> u64 {
@@ -147,6 +151,15 @@ impl Provider for OpenstackProvider {
 
     async fn opened(&self, relocation: RelocationId) -> Result<Option<Arc<dyn Site>>, Error> {
         Ok(self.standing_helper(relocation).await?.map(|site| site as Arc<dyn Site>))
+    }
+
+    async fn outlet(&self, relocation: RelocationId) -> Result<Option<Arc<dyn Outlet>>, Error> {
+        let by_images = self.reads_by_images(relocation).await?;
+        Ok(by_images.then(|| Arc::new(self.clone()) as Arc<dyn Outlet>))
+    }
+
+    fn inlet(&self) -> Option<Arc<dyn Inlet>> {
+        self.config.helper.is_none().then(|| Arc::new(self.clone()) as Arc<dyn Inlet>)
     }
 
     async fn capacity(&self) -> Result<Capacity, Error> {

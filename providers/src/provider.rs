@@ -15,6 +15,7 @@ use fluidcloud_proto::usage::Usage;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
+use crate::disk_images::{Inlet, Outlet};
 use crate::error::Error;
 use crate::furnishing::{Furnishing, Size};
 use crate::image_store::ImageStore;
@@ -81,6 +82,16 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
     /// The site at which work for this relocation may be under way, without making one.
     async fn opened(&self, _relocation: RelocationId) -> Result<Option<Arc<dyn Site>>, Error> {
         Ok(self.site())
+    }
+
+    /// Where disks of a source are read by way of images instead of being opened; decided once for a relocation.
+    async fn outlet(&self, _relocation: RelocationId) -> Result<Option<Arc<dyn Outlet>>, Error> {
+        Ok(None)
+    }
+
+    /// Where disks of a target are written by way of images: nothing can be changed in them afterwards.
+    fn inlet(&self) -> Option<Arc<dyn Inlet>> {
+        None
     }
 
     /// What is free now. Fails when the provider cannot be reached.

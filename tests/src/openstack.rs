@@ -112,6 +112,24 @@ impl Clouds {
     pub fn key(&self) -> &Path {
         self.key.path()
     }
+
+    /// The same, but that no helper may be made in these.
+    pub fn config_without_helper(&self, at: &[&Cloud]) -> String {
+        let mut config = self.config();
+        for cloud in at {
+            let (id, mut part) =
+                (if cloud.name == self.a.name { "cloud-a" } else { "cloud-b" }, String::new());
+            let with = cloud.provider(id, self.key.path());
+            for line in with.lines() {
+                match line.trim_start().starts_with("helper:") {
+                    true => part.push_str("      helper: none\n      dir: /run/fluidcloud-site\n"),
+                    false => part.push_str(&format!("{line}\n")),
+                }
+            }
+            config = config.replace(&with, &part);
+        }
+        config
+    }
 }
 
 impl Cloud {

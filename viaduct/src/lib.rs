@@ -37,7 +37,7 @@ pub use ends::{
 pub use error::{Error, Failure, Result};
 pub use finish::Finish;
 pub use live::{Area, LiveSource};
-pub use nbd::{ServeOptions, serve};
+pub use nbd::{ServeOptions, serve, serve_source};
 pub use progress::{Event, Progress, Summary};
 pub use receive::{OpenTarget, ReceiveOptions, forget, journal_dir, receive, receive_to};
 pub use relay::{Relay, RelayOptions};

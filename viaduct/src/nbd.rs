@@ -9,4 +9,4 @@ mod serve;
 
 pub(crate) use client::{Client, Request};
 pub(crate) use reply::Interest;
-pub use serve::{ServeOptions, serve};
+pub use serve::{ServeOptions, serve, serve_source};

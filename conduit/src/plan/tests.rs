@@ -345,3 +345,36 @@ fn a_target_whose_guests_get_their_addresses_late_is_refused_with_the_remedy() {
     let nothing = request(json!([{"name": "a", "instance": {"id": "a"}}]), json!([]));
     super::suits(&nothing, &*config("libvirt")).unwrap();
 }
+
+#[test]
+fn a_target_that_takes_disks_as_images_is_refused_where_a_guest_is_to_be_changed() {
+    let dir = tempfile::tempdir().unwrap();
+    let clouds = dir.path().join("clouds.yaml");
+    let auth = "{auth_url: 'http://127.0.0.1:1', username: u, password: p, project_name: p, user_domain_name: d, project_domain_name: d}";
+    std::fs::write(&clouds, format!("clouds: {{mine: {{auth: {auth}}}}}")).unwrap();
+    let helper = json!({"image": "i", "flavor": "f", "network": "n", "key": "/k"});
+    let target = |helper: serde_json::Value| {
+        let shape = json!({"machine": "pc", "disk_bus": "virtio", "nic": "virtio", "format": "raw"});
+        let openstack = json!({"cloud": "mine", "clouds_file": clouds, "helper": helper});
+        let config = json!({"id": "cloud-b", "driver": "openstack", "shape": shape, "openstack": openstack});
+        let config = serde_json::from_value(config).unwrap();
+        let registry = fluidcloud_providers::Registry::from_config(&[config]).unwrap();
+        registry.get(&"cloud-b".parse().unwrap()).unwrap()
+    };
+    let asked =
+        |instance: serde_json::Value| request(json!([{"name": "app", "instance": instance}]), json!([]));
+    let rule = json!([{"file": "/etc/a", "match": "x", "replace": "y"}]);
+    let folds = json!([{"disk": "hdb", "fold_into": "/srv"}]);
+    let changed = [
+        json!({"id": "app"}),
+        json!({"id": "app", "guest": "as_is", "rewrite": rule}),
+        json!({"id": "app", "guest": "as_is", "volumes": folds}),
+    ];
+    for instance in changed {
+        let asked = asked(instance);
+        super::suits(&asked, &*target(helper.clone())).unwrap();
+        let refused = super::suits(&asked, &*target(json!("none"))).unwrap_err();
+        assert!(refused.message.contains("component app") && refused.remedy.contains("as_is"), "{refused}");
+    }
+    super::suits(&asked(json!({"id": "app", "guest": "as_is"})), &*target(json!("none"))).unwrap();
+}

@@ -45,13 +45,10 @@ impl Desk {
         purpose: Purpose,
         viaduct: &ViaductBinary,
     ) -> Result<Self, crate::Error> {
-        if provider.guest_work() == GuestWork::AtSite {
+        // Without a login it is this very host.
+        let (GuestWork::AtWorker, Some(login)) = (provider.guest_work(), site.login()) else {
             return Ok(Self { site, _mounts: Vec::new() });
-        }
-        let login = site.login().ok_or_else(|| Error::NoDesk {
-            host: site.host().to_owned(),
-            why: "it is not reached over ssh".to_owned(),
-        })?;
+        };
         let here = here(provider, &*site);
         let program = viaduct.push(&*site).await?;
         let mut mounts = Vec::new();

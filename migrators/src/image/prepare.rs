@@ -9,7 +9,7 @@ use futures::future::try_join;
 
 use crate::binary::ViaductBinary;
 use crate::error::Error;
-use crate::migrator::open;
+use crate::migrator::{open, open_source};
 
 #[derive(Debug)]
 pub(super) struct Ready<'a> {
@@ -25,16 +25,19 @@ impl Ready<'_> {
         order: &PrepareDisk,
     ) -> Result<Output, Error> {
         let at_source = async {
-            match source {
-                Some(source) => self.at_hand(source, None, Moment::Running).await,
-                None => Ok(()),
-            }
+            let Some(source) = source else { return Ok(()) };
+            let site = open_source(source, self.relocation, None, Moment::Running).await?;
+            self.viaduct.push(&*site).await.map(drop)
         };
         let at_target = async {
-            // A volume and a helper may both take their time: side by side.
             let disk = async { Ok(target.create_disk(&self.ordered(order)).await?) };
-            let (place, ()) = try_join(disk, self.at_hand(target, None, Moment::Stopped)).await?;
-            self.at_hand(target, Some(&place), Moment::Stopped).await?;
+            // A disk that comes as an image is not there before its bytes are.
+            if target.inlet().is_some() {
+                return disk.await;
+            }
+            // A volume and a helper may both take their time: side by side.
+            let (place, ()) = try_join(disk, self.at_hand(target, None)).await?;
+            self.at_hand(target, Some(&place)).await?;
             Ok(place)
         };
         let ((), place) = try_join(at_source, at_target).await?;
@@ -52,13 +55,8 @@ impl Ready<'_> {
         }
     }
 
-    async fn at_hand(
-        &self,
-        provider: &dyn Provider,
-        place: Option<&DiskPlace>,
-        moment: Moment,
-    ) -> Result<(), Error> {
-        let site = open(provider, self.relocation, place, moment).await?;
+    async fn at_hand(&self, target: &dyn Provider, place: Option<&DiskPlace>) -> Result<(), Error> {
+        let site = open(target, self.relocation, place, Moment::Stopped).await?;
         self.viaduct.push(&*site).await.map(drop)
     }
 }

@@ -2,7 +2,10 @@
 //! finished with the same digest. What is durable at the target does not cross again: the receiver's journal knows.
 
 mod attempt;
+mod comes;
 mod ends;
+mod measured;
+mod pipe;
 mod report;
 mod tally;
 
@@ -18,6 +21,7 @@ use crate::migrator::Progress;
 use attempt::{Attempt, run_once};
 use tally::Saver;
 
+pub use comes::Comes;
 pub use ends::Ends;
 
 /// Attempts of one task, whatever they achieve.
@@ -49,6 +53,10 @@ pub enum Error {
         "copying disk {disk}: its target does not keep what is written to it, also not when all was copied again: {why}"
     )]
     DoesNotKeep { disk: String, why: String },
+    #[error("copying disk {disk}: {what} has another {algorithm} than what was sent, {sent} became {stored}")]
+    Stored { disk: String, what: String, algorithm: String, sent: String, stored: String },
+    #[error("copying disk {disk}: the cloud tells no digest of {what}, so that nobody knows what it holds")]
+    Untold { disk: String, what: String },
     #[error("the site of provider `{provider}` does not say how others log in there over ssh")]
     NoPeerSsh { provider: String },
     #[error("`viaduct identity` at {host} answered `{answer}`")]
@@ -59,9 +67,14 @@ impl Error {
     pub fn retryable(&self) -> bool {
         match self {
             Self::Viaduct { retryable, .. } => *retryable,
-            Self::Died { .. } | Self::LeftAlone { .. } | Self::Silent { .. } | Self::Disagree { .. } => true,
+            Self::Died { .. }
+            | Self::LeftAlone { .. }
+            | Self::Silent { .. }
+            | Self::Disagree { .. }
+            | Self::Stored { .. } => true,
             Self::Unverified { .. }
             | Self::DoesNotKeep { .. }
+            | Self::Untold { .. }
             | Self::NoPeerSsh { .. }
             | Self::Identity { .. } => false,
         }
@@ -72,8 +85,11 @@ impl Error {
             Self::Viaduct { code, .. } => code_of(code),
             Self::Died { .. } | Self::LeftAlone { .. } => Code::Unreachable,
             Self::Silent { .. } => Code::TimedOut,
-            Self::Disagree { .. } | Self::Unverified { .. } | Self::DoesNotKeep { .. } => Code::Corrupted,
-            Self::NoPeerSsh { .. } => Code::Provider,
+            Self::Disagree { .. }
+            | Self::Unverified { .. }
+            | Self::DoesNotKeep { .. }
+            | Self::Stored { .. } => Code::Corrupted,
+            Self::NoPeerSsh { .. } | Self::Untold { .. } => Code::Provider,
             Self::Identity { .. } => Code::Internal,
         }
     }
@@ -94,6 +110,11 @@ impl Error {
             Self::DoesNotKeep { .. } => {
                 "test the storage of the target's host before it is used again".into()
             }
+            Self::Stored { .. } => {
+                "it is sent again; if it happens often, see the logs of the image and the volume service"
+                    .into()
+            }
+            Self::Untold { .. } => "describe a helper in that provider's configuration (`helper`)".into(),
             Self::NoPeerSsh { .. } => {
                 "add `site.peer_ssh` to the target provider's configuration, or use the tcp transport".into()
             }

@@ -1,9 +1,12 @@
 //! What a configuration says of a cloud, beside its shape.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::fmt;
+use std::path::{Path, PathBuf};
 
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -43,7 +46,12 @@ pub struct OpenstackConfig {
     pub flavors: BTreeMap<String, String>,
     #[serde(default)]
     pub availability_zone: Option<String>,
-    pub helper: HelperConfig,
+    /// `none`: no server of ours may be made there, and disks go by way of images.
+    #[serde(deserialize_with = "helper")]
+    pub helper: Option<HelperConfig>,
+    /// The directory on the worker's host below which disks appear that go by way of images, where `helper` is `none`.
+    #[serde(default = "dir")]
+    pub dir: PathBuf,
 }
 
 /// The small server in which bytes are worked on.
@@ -71,10 +79,73 @@ pub struct HelperConfig {
     pub dir: PathBuf,
 }
 
+/// In place of a helper's configuration.
+const NO_HELPER: &str = "none";
+
+impl OpenstackConfig {
+    /// Below which disks have their places: in the helper, and on the worker's host where there is none.
+    pub fn site_dir(&self) -> &Path {
+        self.helper.as_ref().map_or(&self.dir, |helper| &helper.dir)
+    }
+}
+
+fn helper<'de, D: Deserializer<'de>>(from: D) -> Result<Option<HelperConfig>, D::Error> {
+    struct Told;
+
+    impl<'de> Visitor<'de> for Told {
+        type Value = Option<HelperConfig>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "image, flavor, network and key of the helper, or `{NO_HELPER}`")
+        }
+
+        fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Self::Value, E> {
+            match text {
+                NO_HELPER => Ok(None),
+                other => Err(E::invalid_value(serde::de::Unexpected::Str(other), &self)),
+            }
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+            HelperConfig::deserialize(MapAccessDeserializer::new(map)).map(Some)
+        }
+    }
+
+    from.deserialize_any(Told)
+}
+
 fn root() -> String {
     "root".into()
 }
 
 fn dir() -> PathBuf {
     PathBuf::from("/var/lib/fluidcloud-site")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(helper: &str) -> Result<OpenstackConfig, String> {
+        serde_norway::from_str(&format!("cloud: mine\nhelper: {helper}\n")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_helper_is_described_or_there_is_none() {
+        let config = read("{image: i, flavor: f, network: n, key: k, dir: /far}").unwrap();
+        assert_eq!(
+            (config.helper.as_ref().unwrap().user.as_str(), config.site_dir()),
+            ("root", Path::new("/far"))
+        );
+        let config = read("none").unwrap();
+        assert!(config.helper.is_none());
+        assert_eq!(config.site_dir(), Path::new("/var/lib/fluidcloud-site"));
+        for (wrong, told) in
+            [("nobody", "or `none`"), ("{image: i}", "flavor"), ("{image: i, x: y}", "unknown field")]
+        {
+            let error = read(wrong).unwrap_err();
+            assert!(error.contains(told), "{wrong}: {error}");
+        }
+        assert!(serde_norway::from_str::<OpenstackConfig>("cloud: mine").is_err(), "it is not forgotten");
+    }
 }

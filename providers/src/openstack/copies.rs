@@ -12,7 +12,7 @@ use super::images::is_copied;
 use super::power::power_of;
 use super::servers::Server;
 use super::tag::{self, MOMENT, OF, Role};
-use super::volumes::{GIB, MADE_MAX, Volume};
+use super::volumes::{GIB, Image, MADE_MAX, Volume};
 use crate::error::Error;
 use crate::provider::Moment;
 
@@ -26,18 +26,14 @@ impl OpenstackProvider {
         volume: &Volume,
         moment: Moment,
     ) -> Result<String, Error> {
-        let user = match volume.attachments.first() {
-            Some(attached) => self.api.server(&attached.server_id).await?,
-            None => None,
-        };
-        let moment = self.moment(user.as_ref(), moment).await?;
+        let moment = self.moment_of_volume(volume, moment).await?;
         if let Some(copy) = self.good_copy(relocation, &volume.id, &moment).await? {
             return Ok(copy);
         }
         // Some storage makes a volume of the first snapshot only: of a later one it refuses the file that lies below.
         self.drop_snapshots_of(relocation, &volume.id).await?;
         let tags = copy_tags(relocation, &volume.id, &moment);
-        let name = format!("fluidcloud-{}-copy", tag::label(relocation));
+        let name = copy_name(relocation);
         let snapshot = self.api.make_snapshot(&volume.id, &name, tags.clone()).await?;
         self.api.snapshot_is_whole(&snapshot).await?;
         let mut copy = json!({"snapshot_id": snapshot, "size": volume.size, "name": name, "metadata": tags});
@@ -63,24 +59,52 @@ impl OpenstackProvider {
         if let Some(copy) = self.good_copy(relocation, &server.id, &moment).await? {
             return Ok(copy);
         }
-        let tags = copy_tags(relocation, &server.id, &moment);
-        let name = format!("fluidcloud-{}-copy", tag::label(relocation));
-        let action = json!({"createImage": {"name": name, "metadata": tags}});
+        let image = self.image_of_root(relocation, &server, &moment).await?;
+        self.volume_of_root(relocation, &server, &moment, &image).await
+    }
+
+    /// In the format that its hypervisor keeps it in.
+    pub(super) async fn image_of_root(
+        &self,
+        relocation: RelocationId,
+        server: &Server,
+        moment: &str,
+    ) -> Result<Image, Error> {
+        let tags = copy_tags(relocation, &server.id, moment);
+        let action = json!({"createImage": {"name": copy_name(relocation), "metadata": tags}});
         let answer = self.api.act(&server.id, "take an image of", action).await?;
         let image = answer["image_id"].as_str().ok_or_else(|| self.api.lost("the image".into()))?.to_owned();
-        let whole = self.api.image_is_whole(&image).await?;
-        let virtual_gib = whole.virtual_size.map_or(0, |bytes| bytes.div_ceil(GIB));
-        let gib = server.flavor.disk.max(whole.min_disk).max(virtual_gib).max(1);
+        self.api.image_is_whole(&image).await
+    }
+
+    /// The image goes.
+    pub(super) async fn volume_of_root(
+        &self,
+        relocation: RelocationId,
+        server: &Server,
+        moment: &str,
+        image: &Image,
+    ) -> Result<String, Error> {
+        let (gib, image) = (root_gib(server, image), &image.id);
+        let (name, tags) = (copy_name(relocation), copy_tags(relocation, &server.id, moment));
         let copy = json!({"imageRef": image, "size": gib, "name": name, "metadata": tags});
         let what = format!("make a copy of the root disk of server `{}`", server.name);
         let copy = self.api.make_volume(&what, copy).await?;
         self.api.volume_is_free(&copy, MADE_MAX).await?;
-        self.api.delete_image(&image).await?;
+        self.api.delete_image(image).await?;
         Ok(copy)
     }
 
+    pub(super) async fn moment_of_volume(&self, volume: &Volume, moment: Moment) -> Result<String, Error> {
+        let user = match volume.attachments.first() {
+            Some(attached) => self.api.server(&attached.server_id).await?,
+            None => None,
+        };
+        self.moment(user.as_ref(), moment).await
+    }
+
     /// The name of the moment, the same as long as its disks cannot have changed.
-    async fn moment(&self, server: Option<&Server>, moment: Moment) -> Result<String, Error> {
+    pub(super) async fn moment(&self, server: Option<&Server>, moment: Moment) -> Result<String, Error> {
         let (Some(server), Moment::Stopped) = (server, moment) else {
             return Ok(match moment {
                 Moment::Running => "running".to_owned(),
@@ -123,7 +147,7 @@ impl OpenstackProvider {
     }
 
     /// Those of other moments, and of attempts that failed. Their clones are gone by now.
-    async fn drop_snapshots_of(&self, relocation: RelocationId, of: &str) -> Result<(), Error> {
+    pub(super) async fn drop_snapshots_of(&self, relocation: RelocationId, of: &str) -> Result<(), Error> {
         for snapshot in self.api.snapshots_of(relocation).await? {
             if snapshot.metadata.get(OF).is_some_and(|found| found == of) {
                 self.api.delete_snapshot(&snapshot.id).await?;
@@ -150,6 +174,16 @@ impl OpenstackProvider {
     }
 }
 
-fn copy_tags(relocation: RelocationId, of: &str, moment: &str) -> Value {
+fn copy_name(relocation: RelocationId) -> String {
+    format!("fluidcloud-{}-copy", tag::label(relocation))
+}
+
+/// What a root disk on a hypervisor takes as a volume.
+pub(super) fn root_gib(server: &Server, image: &Image) -> u64 {
+    let virtual_gib = image.virtual_size.map_or(0, |bytes| bytes.div_ceil(GIB));
+    server.flavor.disk.max(image.min_disk).max(virtual_gib).max(1)
+}
+
+pub(super) fn copy_tags(relocation: RelocationId, of: &str, moment: &str) -> Value {
     tag::metadata(relocation, Role::Copy, &[(OF, of.to_owned()), (MOMENT, moment.to_owned())])
 }

@@ -44,10 +44,14 @@ impl OpenstackProvider {
     fn ordered_disks(&self, order: &InstanceOrder, volumes: &[Volume]) -> Result<Vec<Volume>, Error> {
         let mut disks = Vec::new();
         for (disk, place) in &order.disks {
-            let spot = Spot::of(place, &self.config.helper.dir);
+            let spot = Spot::of(place, self.config.site_dir());
             let found = volumes.iter().find(|volume| {
-                spot == Some(Spot::Volume(volume.id.clone()))
-                    && tag::is_disk(&volume.metadata, order.relocation, disk)
+                let is_there = match &spot {
+                    Some(Spot::Volume(id)) => *id == volume.id,
+                    Some(Spot::Coming(coming)) => coming == disk && volume.metadata.contains_key(tag::DIGEST),
+                    _ => false,
+                };
+                is_there && tag::is_disk(&volume.metadata, order.relocation, disk)
             });
             disks.push(found.cloned().ok_or_else(|| Error::Driver {
                 provider: self.id.to_string(),

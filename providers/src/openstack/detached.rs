@@ -63,7 +63,7 @@ impl OpenstackProvider {
             size_bytes,
             // What its storage holds of it is told to nobody.
             allocated_bytes: size_bytes,
-            place: Spot::Volume(volume.id.clone()).place(&self.config.helper.dir),
+            place: Spot::Volume(volume.id.clone()).place(self.config.site_dir()),
             volume_type: volume.volume_type.clone(),
         };
         Ok(DetachedVolume {

@@ -18,6 +18,9 @@ const DETACHED_MAX: Duration = Duration::from_secs(180);
 
 impl OpenstackProvider {
     pub(super) async fn make_disk(&self, order: &DiskOrder) -> Result<DiskPlace, Error> {
+        if self.config.helper.is_none() {
+            return self.promise_disk(order).await;
+        }
         let volume = match self.disk_volumes(order.relocation, &order.disk).await?.into_iter().next() {
             Some(volume) => volume,
             None => self.new_disk(order).await?,
@@ -38,7 +41,7 @@ impl OpenstackProvider {
                 self.api.volume_is_free(&volume.id, MADE_MAX).await?;
             }
         }
-        Ok(Spot::Volume(volume.id).place(&self.config.helper.dir))
+        Ok(Spot::Volume(volume.id).place(self.config.site_dir()))
     }
 
     async fn new_disk(&self, order: &DiskOrder) -> Result<Volume, Error> {
@@ -51,8 +54,7 @@ impl OpenstackProvider {
             "name": format!("fluidcloud-{}-{}", tag::label(order.relocation), order.disk),
             "metadata": tag::metadata(order.relocation, Role::Disk, &more),
         });
-        let mapped = order.volume_type.as_ref().and_then(|kind| self.config.volume_types.get(kind));
-        if let Some(kind) = mapped.or(self.config.volume_type.as_ref()) {
+        if let Some(kind) = self.type_for(order) {
             volume["volume_type"] = json!(kind);
         }
         if let Some(zone) = &self.config.availability_zone {
@@ -74,6 +76,11 @@ impl OpenstackProvider {
         Ok(first)
     }
 
+    pub(super) fn type_for(&self, order: &DiskOrder) -> Option<&String> {
+        let mapped = order.volume_type.as_ref().and_then(|kind| self.config.volume_types.get(kind));
+        mapped.or(self.config.volume_type.as_ref())
+    }
+
     pub(super) async fn disk_volumes(
         &self,
         relocation: RelocationId,
@@ -92,6 +99,7 @@ impl OpenstackProvider {
             self.release(relocation, &volume).await?;
             self.api.delete_volume(&volume.id).await?;
         }
+        self.drop_images_of_disk(relocation, disk).await?;
         self.drop_idle_helper(relocation).await
     }
 

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::OpenstackProvider;
+use super::config::HelperConfig;
 use super::networks::Port;
 use super::servers::{BUILD_MAX, Server};
 use super::tag::{self, HOST_KEY, Role};
@@ -56,7 +57,7 @@ impl OpenstackProvider {
         let server = self.runs(&server.id).await?;
         let address = self.helper_address(relocation, &server).await?;
         let key = self.host_key(&server).await?;
-        let site = Arc::new(self.site_at(&address, &key));
+        let site = Arc::new(self.site_at(self.helper_config()?, &address, &key));
         self.answers(relocation, &site).await?;
         known.insert(relocation, (server.id.clone(), site.clone()));
         Ok((server.id, site))
@@ -81,8 +82,9 @@ impl OpenstackProvider {
         Ok(servers)
     }
 
-    async fn make_helper(&self, relocation: RelocationId) -> Result<Vec<Server>, Error> {
-        let helper = &self.config.helper;
+    /// Ids of what it is made of, or what of that is not there.
+    pub(super) async fn helper_parts(&self) -> Result<[String; 3], Error> {
+        let helper = self.helper_config()?;
         let missing = |what: String| Error::Config { provider: self.id.to_string(), what };
         let image = self.api.image_named(&helper.image).await?;
         let image = image.ok_or_else(|| {
@@ -94,12 +96,17 @@ impl OpenstackProvider {
             missing(format!("there is no flavor `{}` for the helper: give one by name or id", helper.flavor))
         })?;
         let network = self.api.network_named(&helper.network).await?;
+        Ok([image.id, flavor.id.clone(), network.id])
+    }
+
+    async fn make_helper(&self, relocation: RelocationId) -> Result<Vec<Server>, Error> {
+        let [image, flavor, network] = self.helper_parts().await?;
         let group = self.helper_group(relocation).await?;
         let mut server = json!({
             "name": format!("fluidcloud-helper-{}", tag::label(relocation)),
-            "imageRef": image.id,
-            "flavorRef": flavor.id,
-            "networks": [{"uuid": network.id}],
+            "imageRef": image,
+            "flavorRef": flavor,
+            "networks": [{"uuid": network}],
             "security_groups": [{"name": group}],
             "user_data": base64(self.user_data()?.as_bytes()),
             "metadata": tag::metadata(relocation, Role::Helper, &[]),
@@ -167,7 +174,7 @@ impl OpenstackProvider {
     async fn helper_address(&self, relocation: RelocationId, server: &Server) -> Result<String, Error> {
         let ports = self.api.ports_of_server(&server.id).await?;
         let port = ports.first().ok_or_else(|| self.api.lost("the port of the helper server".into()))?;
-        let Some(outside) = &self.config.helper.floating_network else {
+        let Some(outside) = &self.helper_config()?.floating_network else {
             let fixed = port.fixed_ips.first().map(|fixed| fixed.ip_address.clone());
             return fixed.ok_or_else(|| self.api.lost("the address of the helper server".into()));
         };
@@ -218,14 +225,21 @@ impl OpenstackProvider {
     }
 
     fn silent_helper(&self, id: &str) -> String {
-        let image = &self.config.helper.image;
+        let image = self.config.helper.as_ref().map_or("?", |helper| helper.image.as_str());
         format!(
             "helper server {id} to tell its host key on the console (does image `{image}` run user data?)"
         )
     }
 
-    fn site_at(&self, address: &str, key: &str) -> HelperSite {
-        let helper = &self.config.helper;
+    fn helper_config(&self) -> Result<&HelperConfig, Error> {
+        self.config.helper.as_ref().ok_or_else(|| Error::Unsupported {
+            provider: self.id.to_string(),
+            what: "let a disk be worked on in place: its configuration says `helper: none`".to_owned(),
+            remedy: "describe a helper there".to_owned(),
+        })
+    }
+
+    fn site_at(&self, helper: &HelperConfig, address: &str, key: &str) -> HelperSite {
         let login = SshConfig {
             host: address.to_owned(),
             port: SSH,
@@ -280,14 +294,15 @@ impl OpenstackProvider {
     }
 
     fn user_data(&self) -> Result<String, Error> {
-        let mut path = self.config.helper.key.clone().into_os_string();
+        let helper = self.helper_config()?;
+        let mut path = helper.key.clone().into_os_string();
         path.push(".pub");
         let config = |what: String| Error::Config { provider: self.id.to_string(), what };
         let key = std::fs::read_to_string(&path).map_err(|cause| {
             config(format!("cannot read {}: {cause}: put the helper key's public half there", path.display()))
         })?;
         let plain = |text: &str| !text.contains(['\'', '\n', '\\']);
-        let (key, user) = (key.trim(), self.config.helper.user.as_str());
+        let (key, user) = (key.trim(), helper.user.as_str());
         if !plain(key) || !plain(user) {
             return Err(config(format!("{} is not one line with a public key: correct it", path.display())));
         }

@@ -12,17 +12,16 @@ use serde_json::{Value, json};
 use super::OpenstackProvider;
 use super::api::{Call, Service};
 use super::servers::Id;
-use super::tag::{self, Role};
+use super::tag::{self, EPOCH, Role};
 use super::volumes::Image;
 use crate::bytes::{ByteStream, Source};
 use crate::error::Error;
 use crate::image_store::{ImageOrder, ImageStore};
-use describe::described;
+pub(super) use describe::described;
 
 /// Of one task; each begins at the first byte.
 const UPLOADS_MAX: u32 = 4;
 const COMPONENT: &str = "fluidcloud_component";
-const EPOCH: &str = "fluidcloud_epoch";
 
 #[async_trait]
 impl ImageStore for OpenstackProvider {
@@ -151,7 +150,7 @@ impl OpenstackProvider {
         Ok(made.id)
     }
 
-    async fn image_record(&self, id: &str) -> Result<Option<Value>, Error> {
+    pub(super) async fn image_record(&self, id: &str) -> Result<Option<Value>, Error> {
         let call = Call::get(Service::Image, format!("/images/{id}"), format!("look at image {id}"));
         super::api::absent(self.api.call(call).await)
     }

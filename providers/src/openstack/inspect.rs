@@ -130,7 +130,7 @@ impl OpenstackProvider {
     }
 
     fn disks_of(&self, parts: &Parts) -> Vec<Disk> {
-        let dir = &self.config.helper.dir;
+        let dir = self.config.site_dir();
         let bus = &parts.asked.disk_bus;
         let mut disks = Vec::new();
         if let Some(server) = parts.server.as_ref().filter(|server| server.image_id().is_some()) {

@@ -52,12 +52,7 @@ impl OpenstackProvider {
     ) -> Result<Arc<HelperSite>, Error> {
         // What does not exist needs no helper to be found out.
         let shown = disks.iter().map(|place| async move {
-            let spot = Spot::of(place, &self.config.helper.dir).ok_or_else(|| Error::Unsupported {
-                provider: self.id.to_string(),
-                what: format!("find a disk at {}", place.path),
-                remedy: "inspect it again: its place is told there".to_owned(),
-            })?;
-            self.volume_to_show(relocation, &spot, moment).await
+            self.volume_to_show(relocation, &self.spot(place)?, moment).await
         });
         let shown = try_join_all(shown).await?;
         let (server, site) = self.helper(relocation).await?;
@@ -75,6 +70,14 @@ impl OpenstackProvider {
         Ok(site)
     }
 
+    pub(super) fn spot(&self, place: &DiskPlace) -> Result<Spot, Error> {
+        Spot::of(place, self.config.site_dir()).ok_or_else(|| Error::Unsupported {
+            provider: self.id.to_string(),
+            what: format!("find a disk at {}", place.path),
+            remedy: "inspect it again: its place is told there".to_owned(),
+        })
+    }
+
     /// A volume of this relocation's own is worked on itself; of any other a copy is read.
     async fn volume_to_show(
         &self,
@@ -84,6 +87,7 @@ impl OpenstackProvider {
     ) -> Result<String, Error> {
         match spot {
             Spot::RootOf(server) => self.copy_of_root(relocation, server, moment).await,
+            Spot::Coming(disk) => Err(self.never_open(disk)),
             Spot::Volume(id) => {
                 let volume = self.api.volume(id).await?;
                 let volume = volume.ok_or_else(|| self.api.lost(format!("volume {id}")))?;
@@ -138,7 +142,7 @@ impl OpenstackProvider {
     pub(super) async fn unlink(&self, relocation: RelocationId, volume: &str) {
         let known = self.helpers.lock().await.get(&relocation).map(|(_, site)| site.clone());
         let Some(site) = known else { return };
-        let place = Spot::Volume(volume.to_owned()).place(&self.config.helper.dir);
+        let place = Spot::Volume(volume.to_owned()).place(self.config.site_dir());
         let command = Command::new("sh").args(["-c", UNLINK, "unlink", &place.path]).timeout_secs(30);
         if let Err(error) = site.run(&command).await {
             tracing::debug!(provider = %self.id, volume, %error, "cannot tidy beside a disk in the helper");

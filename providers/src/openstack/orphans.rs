@@ -31,7 +31,7 @@ impl OpenstackProvider {
         names.dedup();
         for volume in &volumes {
             if tag::has(&volume.metadata, relocation, Role::Disk) {
-                let place = Spot::Volume(volume.id.clone()).place(&self.config.helper.dir);
+                let place = Spot::Volume(volume.id.clone()).place(self.config.site_dir());
                 made.push(Made::Disk { path: place.path });
             } else {
                 made.push(scrap("volume", volume.name.as_deref().unwrap_or_default(), &volume.id));
@@ -42,9 +42,10 @@ impl OpenstackProvider {
         }
         for image in self.api.images_of(relocation).await? {
             let name = image.name.clone().unwrap_or_default();
-            made.push(match is_copied(&image) {
-                true => Made::Image { name },
-                false => scrap("image", &name, &image.id),
+            made.push(match self.promised(&image) {
+                Some(place) => Made::Disk { path: place.path },
+                None if is_copied(&image) => Made::Image { name },
+                None => scrap("image", &name, &image.id),
             });
         }
         for port in self.api.ports_of(relocation).await? {

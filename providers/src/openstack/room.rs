@@ -43,8 +43,9 @@ impl OpenstackProvider {
             self.flavor_for(&flavors, size)?;
         }
         // One server more: the helper.
+        let helpers = usize::from(self.config.helper.is_some());
         let (servers, disks) =
-            (wanted.instances.len() + 1, usize::try_from(wanted.disks).unwrap_or(usize::MAX));
+            (wanted.instances.len() + helpers, usize::try_from(wanted.disks).unwrap_or(usize::MAX));
         self.allows(&self.left().await?, &[("servers", servers), ("volumes", disks)])
     }
 

@@ -13,6 +13,12 @@ pub(super) const ROLE: &str = "fluidcloud_role";
 pub(super) const DISK: &str = "fluidcloud_disk";
 /// The size that was ordered; a volume has whole GiB.
 pub(super) const BYTES: &str = "fluidcloud_bytes";
+/// The type that a promised disk's volume will have.
+pub(super) const VOLUME_TYPE: &str = "fluidcloud_volume_type";
+/// Under which its bytes come.
+pub(super) const EPOCH: &str = "fluidcloud_epoch";
+/// Of a volume that was made of an image: it holds what it should.
+pub(super) const DIGEST: &str = "fluidcloud_digest";
 /// The volume or server that a copy shows.
 pub(super) const OF: &str = "fluidcloud_of";
 /// In which state of it.
@@ -49,6 +55,12 @@ pub(super) enum Role {
     Copy,
     /// One that was moved for its own sake.
     Image,
+    /// A record without bytes: a disk of a target is promised.
+    Coming,
+    /// An image with the bytes of a target's disk.
+    Stage,
+    /// A record without bytes: this relocation reads by way of images.
+    ByImages,
 }
 
 impl Role {
@@ -59,6 +71,9 @@ impl Role {
             Self::Helper => "helper",
             Self::Copy => "copy",
             Self::Image => "image",
+            Self::Coming => "coming",
+            Self::Stage => "stage",
+            Self::ByImages => "by-images",
         }
     }
 }

@@ -1,6 +1,7 @@
 //! What a real cloud does not do on demand, told by a fake one: things that go into error, quotas that are used up, callers
 //! that come at the same time.
 
+mod byimages;
 mod images;
 mod objects;
 mod starts;
@@ -89,7 +90,8 @@ fn provider(cloud: &FakeCloud) -> OpenstackProvider {
         volume_types: BTreeMap::new(),
         flavors: BTreeMap::new(),
         availability_zone: None,
-        helper,
+        helper: Some(helper),
+        dir: "/site".into(),
     };
     let (disk_bus, nic) = ("virtio".into(), "virtio".into());
     OpenstackProvider {

@@ -17,6 +17,11 @@ use crate::error::Error;
 
 /// Some back ends copy every byte of a snapshot or image into a volume.
 pub(super) const MADE_MAX: Duration = Duration::from_secs(840);
+/// The same where every byte surely is copied: at no less than 32 MiB a second.
+pub(super) fn copied_max(gib: u64) -> Duration {
+    MADE_MAX + Duration::from_secs(gib.saturating_mul(32))
+}
+
 /// Looks after which a refusal to delete is believed.
 const REFUSALS_MAX: u32 = 3;
 const SETTLED_MAX: Duration = Duration::from_secs(180);
@@ -74,6 +79,10 @@ pub(super) struct Image {
     pub min_disk: u64,
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub virtual_size: Option<u64>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub size: Option<u64>,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub disk_format: Option<String>,
     #[serde(flatten)]
     pub properties: BTreeMap<String, Value>,
 }
@@ -158,6 +167,17 @@ impl Api {
     pub(super) async fn untag_volume(&self, id: &str, key: &str) -> Result<(), Error> {
         let path = format!("{}/metadata/{key}", path(id));
         self.remove(Call::delete(Service::Volume, path, format!("unmark volume {id}"))).await
+    }
+
+    /// A raw image of it, with the volume's own image properties; answers its id. Nothing is whole yet.
+    pub(super) async fn start_image_of(&self, id: &str, name: &str) -> Result<String, Error> {
+        let action = json!({"image_name": name, "disk_format": "raw", "container_format": "bare"});
+        let what = format!("make an image of volume {id}");
+        let call = Call::post(Service::Volume, format!("{}/action", path(id)), what);
+        let told: Value =
+            self.one(call.json(json!({"os-volume_upload_image": action})), "os-volume_upload_image").await?;
+        let image = told["image_id"].as_str().ok_or_else(|| self.lost("the image".into()))?;
+        Ok(image.to_owned())
     }
 
     /// Returns when it is gone. It must not be attached.
@@ -287,9 +307,13 @@ impl Api {
     }
 
     pub(super) async fn image_is_whole(&self, id: &str) -> Result<Image, Error> {
+        self.image_is_whole_within(id, MADE_MAX).await
+    }
+
+    pub(super) async fn image_is_whole_within(&self, id: &str, within: Duration) -> Result<Image, Error> {
         until(
             || format!("image {id} to be whole"),
-            MADE_MAX,
+            within,
             || async {
                 let image = self.image(id).await?.ok_or_else(|| self.lost(format!("image {id}")))?;
                 match image.status.as_str() {

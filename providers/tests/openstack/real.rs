@@ -55,6 +55,10 @@ fn named() -> Option<String> {
     Some(cloud)
 }
 
+fn helper(config: &OpenstackConfig) -> &HelperConfig {
+    config.helper.as_ref().expect("a helper")
+}
+
 fn config(cloud: String, key: PathBuf) -> OpenstackConfig {
     let helper = HelperConfig {
         image: variable("IMAGE", "lab-guest".into()),
@@ -79,7 +83,8 @@ fn config(cloud: String, key: PathBuf) -> OpenstackConfig {
         volume_types: BTreeMap::new(),
         flavors: BTreeMap::new(),
         availability_zone: None,
-        helper,
+        helper: Some(helper),
+        dir: PathBuf::from("/var/lib/fluidcloud-site"),
     }
 }
 
@@ -87,7 +92,7 @@ fn config(cloud: String, key: PathBuf) -> OpenstackConfig {
 /// external network.
 pub fn furnishing() -> Option<(OpenstackProvider, String)> {
     let config = config(named()?, PathBuf::from("/nowhere"));
-    let outside = config.helper.floating_network.clone().expect("the helper has one");
+    let outside = helper(&config).floating_network.clone().expect("the helper has one");
     Some((open(&OpenstackConfig { network: None, ..config }), outside))
 }
 
@@ -104,7 +109,7 @@ impl Real {
         assert!(made.expect("ssh-keygen").success());
         let config = config(cloud, key);
         let provider = open(&config);
-        let image = id_of(provider.api(), Service::Image, "images", &config.helper.image).await;
+        let image = id_of(provider.api(), Service::Image, "images", &helper(&config).image).await;
         let flavor = variable("FLAVOR", "lab.tiny".into());
         let flavor = id_of(provider.api(), Service::Compute, "flavors", &flavor).await;
         let eye = OnceCell::new();
@@ -130,7 +135,7 @@ impl Real {
 
     /// A server whose root disk is on its hypervisor, running.
     pub async fn make_from_image(&self, name: &InstanceName) {
-        let network = id_of(self.api(), Service::Network, "networks", &self.config.helper.network).await;
+        let network = id_of(self.api(), Service::Network, "networks", &helper(&self.config).network).await;
         let server = json!({"name": name, "flavorRef": self.flavor, "imageRef": self.image, "networks": [{"uuid": network}]});
         self.make_server(server, None).await;
     }
@@ -228,7 +233,7 @@ impl Fixture for Real {
 
     /// It boots from a volume: what is on it can be looked at by a snapshot.
     async fn make_foreign(&self, name: &InstanceName, autostart: bool) {
-        let network = id_of(self.api(), Service::Network, "networks", &self.config.helper.network).await;
+        let network = id_of(self.api(), Service::Network, "networks", &helper(&self.config).network).await;
         let volume =
             self.eye().await.make_volume(self.api(), json!({"size": 1, "imageRef": self.image})).await;
         let disk =
@@ -259,7 +264,7 @@ impl Fixture for Real {
     }
 
     fn surroundings(&self, label: &str) -> Option<Surroundings> {
-        let outside = self.config.helper.floating_network.clone()?;
+        let outside = helper(&self.config).floating_network.clone()?;
         Some(crate::stand::surroundings(label, &outside))
     }
 

@@ -8,3 +8,4 @@ mod rewrite;
 mod sshd;
 mod stage;
 mod sync;
+mod window;

@@ -73,9 +73,13 @@ fn moves(server: Server) {
     let timed =
         Timed::new(if server.on_volume { "a volume-backed server" } else { "a server with its volume" });
     let Some(clouds) = Clouds::open() else { return };
+    moves_between(&clouds, &clouds.config(), &server);
+}
+
+pub fn moves_between(clouds: &Clouds, config: &str, server: &Server) {
     clouds.b.open_group();
-    let stack = Stack::embedded_with(&clouds.config());
-    let (id, address) = clouds.a.make_server(&server);
+    let stack = Stack::embedded_with(config);
+    let (id, address) = clouds.a.make_server(server);
     let before = state_at(&address);
     let (listed_a, listed_b) = (clouds.a.listing(), clouds.b.listing());
 

@@ -3,6 +3,7 @@
 mod between;
 mod failures;
 mod goods;
+mod imageway;
 mod pair;
 mod shop;
 mod timed;

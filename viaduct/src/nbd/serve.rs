@@ -51,14 +51,24 @@ pub async fn serve(
     };
     let served = Served::open(options).await?;
     let mut talk = Talk { input, output, served };
-    let done = match talk.greet().await {
-        Ok(true) => talk.transmit().await,
-        Ok(false) => Ok(()),
-        Err(error) => Err(error),
-    };
+    let done = talk.all().await;
     // Whatever became of the client: what it was told is written must be durable before somebody else reads it.
     talk.served.flush().await?;
-    done.map_err(|error| Error::Nbd { whom: "the client".to_owned(), why: error.to_string() })
+    done.map_err(broken)
+}
+
+/// Serves a disk for reading until the client leaves.
+pub async fn serve_source(
+    source: Box<dyn Source>,
+    input: impl AsyncRead + Unpin + Send,
+    output: impl AsyncWrite + Unpin + Send,
+) -> Result<()> {
+    let mut talk = Talk { input, output, served: Served::Read(source) };
+    talk.all().await.map_err(broken)
+}
+
+fn broken(error: io::Error) -> Error {
+    Error::Nbd { whom: "the client".to_owned(), why: error.to_string() }
 }
 
 #[derive(Debug)]
@@ -123,6 +133,13 @@ struct Request {
 }
 
 impl<I: AsyncRead + Unpin, O: AsyncWrite + Unpin> Talk<I, O> {
+    async fn all(&mut self) -> io::Result<()> {
+        match self.greet().await? {
+            true => self.transmit().await,
+            false => Ok(()),
+        }
+    }
+
     /// Whether the client entered the export; it may as well go.
     async fn greet(&mut self) -> io::Result<bool> {
         self.output.write_u64(GREETING).await?;

@@ -1,6 +1,7 @@
 //! Tries on the running source what a relocation would do inside its guests, through the migrators that will do it.
 
 use fluidcloud_conduit::rehearsals;
+use fluidcloud_migrators::open_source;
 use fluidcloud_migrators::rehearse::{is_nothing, rehearse as rehearse_at};
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{ProviderId, RelocationId};
@@ -31,9 +32,9 @@ pub async fn rehearse(
         let places: Vec<_> = order.disks.iter().map(|disk| disk.place.clone()).collect();
         // An id of its own, as nothing that was made for it stays.
         let looking = RelocationId::new();
-        let tried = match source.open(looking, &places, Moment::Running).await {
+        let tried = match open_source(&*source, looking, &places, Moment::Running).await {
             Ok(site) => Ok(rehearse_at(&site, &order).await),
-            Err(error) => Err(error),
+            Err(error) => Err(Fault::from(error.to_failure())),
         };
         source.settle(looking).await?;
         let tried = tried?;

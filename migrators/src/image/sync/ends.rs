@@ -172,7 +172,7 @@ impl<'a> Ends<'a> {
     }
 }
 
-fn uri(place: &DiskPlace) -> String {
+pub(super) fn uri(place: &DiskPlace) -> String {
     match place.format {
         DiskFormat::Raw => format!("file:{}", place.path),
         DiskFormat::Qcow2 => format!("qcow2:{}", place.path),

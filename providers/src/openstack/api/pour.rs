@@ -2,10 +2,11 @@
 //! may take as long as they like as long as bytes move.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::StreamExt;
 use reqwest::header::{CONTENT_LENGTH, HeaderMap, RANGE};
 use reqwest::{Body, Response, StatusCode};
@@ -22,6 +23,9 @@ const STALL: Duration = Duration::from_secs(120);
 /// Until an upload is answered, after its last byte: the service may still be storing it.
 const STORED: Duration = Duration::from_secs(3600);
 const LOOK: Duration = Duration::from_secs(1);
+
+/// Most memory taken for a part before its bytes come.
+const PART_ROOM: usize = 16 << 20;
 
 /// What a service answered, without its body.
 #[derive(Clone, Debug)]
@@ -50,6 +54,8 @@ impl Answered {
 struct Pouring {
     api: Api,
     call: Call,
+    /// A part of it only.
+    part: Option<Range<u64>>,
     done: u64,
     /// Attempts that brought nothing, in a row.
     attempt: u32,
@@ -62,8 +68,31 @@ struct Pouring {
 impl Api {
     /// What is behind the call, from its first byte to its last.
     pub(crate) fn pour(&self, call: Call) -> ByteStream {
-        let pouring =
-            Pouring { api: self.clone(), call, done: 0, attempt: 1, answer: None, skip: 0, renewed: false };
+        self.pour_part(call, None)
+    }
+
+    /// All bytes of a part of what is behind the call, held in memory.
+    pub(crate) async fn part(&self, call: Call, part: Range<u64>) -> Result<Bytes, Error> {
+        let what = call.what.clone();
+        let length = usize::try_from(part.end - part.start).unwrap_or(usize::MAX);
+        let mut pieces = self.pour_part(call, Some(part));
+        let mut all = BytesMut::with_capacity(length.min(PART_ROOM));
+        while let Some(piece) = pieces.next().await {
+            all.extend_from_slice(&piece?);
+            if all.len() > length {
+                break;
+            }
+        }
+        if all.len() == length {
+            return Ok(all.freeze());
+        }
+        let cause = format!("{} bytes came of the {length} that were asked for", all.len()).into();
+        Err(Error::Driver { provider: self.provider.to_string(), what, cause })
+    }
+
+    fn pour_part(&self, call: Call, part: Option<Range<u64>>) -> ByteStream {
+        let api = self.clone();
+        let pouring = Pouring { api, call, part, done: 0, attempt: 1, answer: None, skip: 0, renewed: false };
         futures::stream::try_unfold(pouring, |mut pouring| async move {
             let piece = pouring.next().await?;
             Ok(piece.map(|piece| (piece, pouring)))
@@ -138,6 +167,9 @@ impl Api {
 impl Pouring {
     async fn next(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
+            if self.part.as_ref().is_some_and(|part| self.done >= part.end - part.start) {
+                return Ok(None);
+            }
             let Some(answer) = &mut self.answer else {
                 self.answer = Some(self.ask().await?);
                 continue;
@@ -172,13 +204,21 @@ impl Pouring {
         loop {
             let token = self.api.token().await?;
             let mut request = self.api.request(&self.call, &token)?;
-            if self.done > 0 {
-                request = request.header(RANGE, format!("bytes={}-", self.done));
+            match &self.part {
+                Some(part) => {
+                    let range = format!("bytes={}-{}", part.start + self.done, part.end - 1);
+                    request = request.header(RANGE, range);
+                }
+                None if self.done > 0 => request = request.header(RANGE, format!("bytes={}-", self.done)),
+                None => (),
             }
             let (outcome, error) = match tokio::time::timeout(STALL, request.send()).await {
                 Ok(Ok(answer)) if answer.status().is_success() => {
                     // A service without ranges begins at the first byte again.
                     let partial = answer.status() == StatusCode::PARTIAL_CONTENT;
+                    if self.part.is_some() && !partial {
+                        return Err(self.no_parts());
+                    }
                     self.skip = if partial { 0 } else { self.done };
                     return Ok(answer);
                 }
@@ -199,6 +239,14 @@ impl Pouring {
                 }
             };
             self.pause(outcome, error).await?;
+        }
+    }
+
+    fn no_parts(&self) -> Error {
+        Error::Unsupported {
+            provider: self.api.provider.to_string(),
+            what: format!("{} in parts: the service gives it only whole", self.call.what),
+            remedy: "let a helper be made there (`helper` of its configuration)".to_owned(),
         }
     }
 

@@ -164,3 +164,34 @@ async fn a_download_that_breaks_goes_on_where_it_was() {
     assert_eq!((bytes, got.as_slice()), (10, &b"0123456789"[..]));
     assert_eq!(cloud.seen().len(), 2);
 }
+
+#[tokio::test]
+async fn a_part_that_breaks_goes_on_where_it_was_and_no_byte_beside_it_is_asked_for() {
+    let cloud = FakeCloud::start(|seen| match (seen.token.as_str(), seen.range.as_deref()) {
+        ("t1", _) => refuse(401, "expired"),
+        (_, Some("bytes=3-8")) => (206, vec![(CUT, String::new())], b"34".to_vec()),
+        (_, Some("bytes=5-8")) => (206, Vec::new(), b"5678".to_vec()),
+        (_, other) => refuse(416, &format!("{other:?}")),
+    })
+    .await;
+    let call = Call::get(Service::Image, "/images/1/file", "download image 1");
+    let part = cloud.api().part(call, 3..9).await.unwrap();
+    assert_eq!(&part[..], b"345678");
+    assert_eq!(cloud.logins(), 2);
+}
+
+#[tokio::test]
+async fn a_service_that_gives_no_parts_is_not_read_whole() {
+    let cloud = FakeCloud::start(|_| (200, Vec::new(), vec![7; 1 << 20])).await;
+    let call = Call::get(Service::Image, "/images/1/file", "download image 1");
+    let error = cloud.api().part(call, 0..10).await.unwrap_err();
+    assert!(error.to_string().contains("in parts") && !error.retryable(), "{error}");
+}
+
+#[tokio::test]
+async fn a_part_that_is_shorter_than_asked_for_is_none() {
+    let cloud = FakeCloud::start(|_| (206, Vec::new(), b"12".to_vec())).await;
+    let call = Call::get(Service::Image, "/images/1/file", "download image 1");
+    let error = cloud.api().part(call, 0..4).await.unwrap_err();
+    assert!(error.retryable(), "{error}");
+}

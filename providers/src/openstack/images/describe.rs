@@ -15,7 +15,7 @@ const ALSO: [&str; 5] = ["architecture", "vm_mode", "hypervisor_type", "img_conf
 const GLANCES: [&str; 3] = ["os_hash_", "os_hidden", "os_glance_"];
 const TEXT_BYTES_MAX: usize = 255;
 
-pub(super) fn described(image: &Value) -> StoredImage {
+pub(in crate::openstack) fn described(image: &Value) -> StoredImage {
     let of = |key: &str| text(image.get(key)).unwrap_or_default();
     let number = |key: &str| image.get(key).and_then(Value::as_u64).unwrap_or(0);
     let mut digests = BTreeMap::new();
