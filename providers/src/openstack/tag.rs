@@ -33,6 +33,8 @@ pub(super) const SERVER_GROUP: &str = "fluidcloud_server_group";
 pub(super) const METADATA: &str = "fluidcloud_meta.";
 /// On a source: the relocation that moves it.
 pub(super) const KEPT: &str = "fluidcloud_kept";
+/// Of what belongs to a component as a whole.
+pub(super) const COMPONENT: &str = "fluidcloud_component";
 pub(super) const HOST_KEY: &str = "fluidcloud_host_key";
 
 /// Longest value of metadata, in bytes.
@@ -49,6 +51,8 @@ pub(super) enum Role {
     Copy,
     /// One that was moved for its own sake.
     Image,
+    /// A snapshot or an image that stays of an instance that moved.
+    Kept,
 }
 
 impl Role {
@@ -59,6 +63,7 @@ impl Role {
             Self::Helper => "helper",
             Self::Copy => "copy",
             Self::Image => "image",
+            Self::Kept => "kept",
         }
     }
 }

@@ -2,5 +2,6 @@
 
 mod between;
 mod goods;
+mod s2d;
 mod shop;
 mod undone;
