@@ -218,7 +218,10 @@ async fn a_key_is_handed_out_once_and_the_status_says_whether_it_was() {
     let unknown = harness.post(&format!("{path}/key?name=other"), String::new()).await;
     assert_eq!(problem(unknown).await.0, StatusCode::NOT_FOUND);
     let first = harness.post(&format!("{path}/key?name=ops%20key"), String::new()).await;
-    assert_eq!((first.status().as_u16(), first.headers()[header::CACHE_CONTROL].to_str().unwrap()), (200, "no-store"));
+    assert_eq!(
+        (first.status().as_u16(), first.headers()[header::CACHE_CONTROL].to_str().unwrap()),
+        (200, "no-store")
+    );
     let first: Value = first.json().await.unwrap();
     assert_eq!((&first["name"], &first["private_key"]), (&"ops key".into(), &harness::PRIVATE.into()));
     let second = harness.post(&format!("{path}/key"), String::new()).await;

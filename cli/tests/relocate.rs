@@ -96,7 +96,12 @@ impl World {
     }
 
     fn conduit(&self, parts: &mut Parts) {
-        let options = ConduitOptions::new(self.bus.clone(), self.store.clone(), self.registry.clone(), Arc::new(MemoryKeys::default()));
+        let options = ConduitOptions::new(
+            self.bus.clone(),
+            self.store.clone(),
+            self.registry.clone(),
+            Arc::new(MemoryKeys::default()),
+        );
         let end = parts.end.clone();
         parts.running.spawn(async move { Conduit::new(options).run(end).await.unwrap() });
     }

@@ -118,7 +118,11 @@ impl Error {
                 (Code::Internal, "see that the state directory is writable and has room")
             }
         };
-        if self.retryable() { Failure::later(code, message, remedy) } else { Failure::never(code, message, remedy) }
+        if self.retryable() {
+            Failure::later(code, message, remedy)
+        } else {
+            Failure::never(code, message, remedy)
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{ComponentName, InstanceName, ProviderId, RelocationId};
-use fluidcloud_proto::kept::{KeyReport, Kept};
+use fluidcloud_proto::kept::{Kept, KeyReport};
 use fluidcloud_proto::overview::{InstanceOverview, KeypairShown, Overview};
 use fluidcloud_proto::report::Report;
 use fluidcloud_proto::surroundings::{Settings, Surroundings};

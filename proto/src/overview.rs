@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
 
 use crate::ids::{ComponentName, InstanceName, ProviderId, RelocationId};
-use crate::kept::{KeyReport, Kept};
+use crate::kept::{Kept, KeyReport};
 use crate::surroundings::{BootSource, SecurityGroup};
 use crate::topology::Nic;
 

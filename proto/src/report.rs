@@ -9,7 +9,7 @@ use crate::alone::{ContainerCopied, ImageCopied, VolumeMoved};
 use crate::failure::Failure;
 use crate::furniture::Furniture;
 use crate::ids::{ComponentName, InstanceName, ProviderId, RelocationId};
-use crate::kept::{KeyReport, Kept};
+use crate::kept::{Kept, KeyReport};
 use crate::progress::TransferReport;
 use crate::status::Phase;
 use crate::task::{FileDiff, Folded};

@@ -38,7 +38,11 @@ pub struct OneKey {
 impl KeyDesk for OneKey {
     fn hand_out(&self, relocation: RelocationId, name: Option<&str>) -> Result<Handed, Failure> {
         if name.is_some_and(|name| name != "ops key") {
-            return Err(Failure::never(Code::UnknownKey, format!("{relocation} has no such key"), "name another"));
+            return Err(Failure::never(
+                Code::UnknownKey,
+                format!("{relocation} has no such key"),
+                "name another",
+            ));
         }
         if std::mem::replace(&mut *self.taken.lock().unwrap(), true) {
             return Err(Failure::never(Code::KeyTaken, "it was handed out", "ask whoever took it"));

@@ -50,11 +50,13 @@ fn instance(one: &InstanceOverview, seen: &Overview) -> String {
     line("boots from", boots_from(&one.boots_from));
     line("key pair", one.keypair.as_ref().map_or("none".to_owned(), |pair| keypair(pair, seen)));
     for nic in &one.nics {
-        let joined = |all: &[std::net::IpAddr]| {
-            all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+        let joined =
+            |all: &[std::net::IpAddr]| all.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let floating = if nic.floating.is_empty() {
+            String::new()
+        } else {
+            format!(", floating {}", joined(&nic.floating))
         };
-        let floating =
-            if nic.floating.is_empty() { String::new() } else { format!(", floating {}", joined(&nic.floating)) };
         line("network", format!("{} ({}): {}{floating}", nic.network, nic.mac, joined(&nic.addresses)));
     }
     for group in &one.security_groups {

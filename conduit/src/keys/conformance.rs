@@ -45,7 +45,11 @@ fn conforms(keys: Arc<dyn Keys>) {
     assert!(matches!(keys.hand_out(one, Some("db-ops")), Err(Error::Unknown { .. })), "undone with the move");
     let handed = keys.hand_out(other, None).unwrap();
     assert_eq!(handed.name, "ops", "that of another relocation is still there");
-    assert_eq!(format!("{handed:?}"), "Handed { name: \"ops\", private: PrivateKey }", "and not shown by chance");
+    assert_eq!(
+        format!("{handed:?}"),
+        "Handed { name: \"ops\", private: PrivateKey }",
+        "and not shown by chance"
+    );
 }
 
 #[test]

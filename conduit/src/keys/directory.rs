@@ -49,17 +49,26 @@ impl DirectoryKeys {
     }
 
     /// Of a pair that is whole: its name and public key.
-    fn public(&self, relocation: RelocationId, component: &ComponentName) -> Result<Option<(String, String)>, Error> {
+    fn public(
+        &self,
+        relocation: RelocationId,
+        component: &ComponentName,
+    ) -> Result<Option<(String, String)>, Error> {
         let path = self.path(relocation, component, PUBLIC);
         let Some(text) = read(&path)? else { return Ok(None) };
         let (name, key) = text.split_once('\n').unwrap_or(("", text.as_str()));
         Ok(Some((name.to_owned(), key.trim().to_owned())))
     }
 
-    fn taken_at(&self, relocation: RelocationId, component: &ComponentName) -> Result<Option<OffsetDateTime>, Error> {
+    fn taken_at(
+        &self,
+        relocation: RelocationId,
+        component: &ComponentName,
+    ) -> Result<Option<OffsetDateTime>, Error> {
         let text = read(&self.path(relocation, component, TAKEN))?;
         // Of one that cannot be read it is known at least that it was.
-        Ok(text.map(|text| OffsetDateTime::parse(text.trim(), &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH)))
+        Ok(text
+            .map(|text| OffsetDateTime::parse(text.trim(), &Rfc3339).unwrap_or(OffsetDateTime::UNIX_EPOCH)))
     }
 
     fn files_of(&self, relocation: RelocationId) -> Result<Vec<PathBuf>, Error> {
@@ -134,8 +143,11 @@ impl Keys for DirectoryKeys {
         let prefix = format!("{relocation}.");
         for path in self.files_of(relocation)? {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let component = name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(&format!(".{PUBLIC}")));
-            let Some(component) = component.and_then(|name| name.parse::<ComponentName>().ok()) else { continue };
+            let component =
+                name.strip_prefix(&prefix).and_then(|rest| rest.strip_suffix(&format!(".{PUBLIC}")));
+            let Some(component) = component.and_then(|name| name.parse::<ComponentName>().ok()) else {
+                continue;
+            };
             if let Some((name, _)) = self.public(relocation, &component)? {
                 let taken_at = self.taken_at(relocation, &component)?;
                 all.push(KeyReport { component, name, taken_at });
@@ -152,7 +164,11 @@ impl Keys for DirectoryKeys {
 /// Never one of the names that are looked for.
 fn draft(path: &Path) -> PathBuf {
     let mut draft = path.as_os_str().to_owned();
-    draft.push(format!(".new-{}-{}", std::process::id(), DRAFTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed)));
+    draft.push(format!(
+        ".new-{}-{}",
+        std::process::id(),
+        DRAFTS.fetch_add(1, std::sync::atomic::Ordering::Relaxed)
+    ));
     PathBuf::from(draft)
 }
 

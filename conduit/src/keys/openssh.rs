@@ -100,7 +100,8 @@ mod tests {
             let pair = generate(&format!("key {at}")).unwrap();
             std::fs::write(&path, pair.private.reveal()).unwrap();
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
-            let Ok(told) = std::process::Command::new("ssh-keygen").args(["-y", "-f"]).arg(&path).output() else {
+            let Ok(told) = std::process::Command::new("ssh-keygen").args(["-y", "-f"]).arg(&path).output()
+            else {
                 eprintln!("SKIPPED: there is no ssh-keygen");
                 return;
             };

@@ -19,7 +19,8 @@ use crate::points::Act;
 use crate::simulate;
 use crate::world::{Play, Script, World, content};
 
-const PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkS9yFkkRNFSq0Vw5P5gJfSdhQfV1n2yq1yPqEuzsmN me@host";
+const PUBLIC: &str =
+    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkS9yFkkRNFSq0Vw5P5gJfSdhQfV1n2yq1yPqEuzsmN me@host";
 
 /// A created key, a new group and a free address.
 fn all() -> Value {
@@ -69,7 +70,11 @@ async fn holds(case: &str, state: &Relocation, world: &World) -> Phase {
         Made::Image { name: "golden".into() },
         Made::Instance { name: "moved-db".parse().unwrap() },
     ] {
-        assert_eq!(made.iter().filter(|made| **made == made_one).count(), 1, "{case}: {made_one:?} in {made:?}");
+        assert_eq!(
+            made.iter().filter(|made| **made == made_one).count(),
+            1,
+            "{case}: {made_one:?} in {made:?}"
+        );
     }
     // The network of its card, and its disk.
     assert_eq!(made.len(), 7, "{case}: {made:?}");
@@ -86,12 +91,15 @@ fn each_decision_is_carried_out_and_told_of() {
         let report = report(&state);
         let decided = |kind| {
             let all = report.furnished.iter();
-            all.filter(|it| it.kind == kind && it.decided_for.is_some()).map(|it| (it.target.as_str(), it.made)).collect::<Vec<_>>()
+            all.filter(|it| it.kind == kind && it.decided_for.is_some())
+                .map(|it| (it.target.as_str(), it.made))
+                .collect::<Vec<_>>()
         };
         assert_eq!(decided(FurnitureKind::Keypair), [("made-key", true)]);
         assert_eq!(decided(FurnitureKind::SecurityGroup), [("made-group", true)]);
         assert_eq!(decided(FurnitureKind::FloatingIp), [("172.24.4.7", false)]);
-        let kept: Vec<_> = report.kept.iter().map(|kept| (kept.name.as_str(), kept.format.as_str())).collect();
+        let kept: Vec<_> =
+            report.kept.iter().map(|kept| (kept.name.as_str(), kept.format.as_str())).collect();
         assert_eq!(kept, [("before", ""), ("golden", "vmdk")]);
         assert_eq!((report.keys[0].name.as_str(), report.keys[0].taken_at), ("made-key", None));
 

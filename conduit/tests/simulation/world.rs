@@ -257,7 +257,8 @@ impl Play {
             Registry::default().with(Arc::new(pointed(&world.a))).with(Arc::new(pointed(&world.b)));
         let bus = PointedBus { inner: world.said_over(), points: points.clone() };
         let store = PointedStore { inner: world.store.clone(), points: points.clone() };
-        let mut options = ConduitOptions::new(Arc::new(bus), Arc::new(store), registry, Arc::new(world.keys.clone()));
+        let mut options =
+            ConduitOptions::new(Arc::new(bus), Arc::new(store), registry, Arc::new(world.keys.clone()));
         let (offset, born) = (world.clock_offset.clone(), world.born);
         options.web = Arc::new(world.clone());
         options.active_max = world.script.active_max.unwrap_or(options.active_max);

@@ -23,8 +23,12 @@ async fn a_snapshot_is_taken_once_and_stays(fixture: &dyn Fixture, keepsakes: &d
     let (instance, relocation) = (name("kept"), RelocationId::new());
     fixture.make_foreign(&instance, false).await;
     let stamp = provider.disks_stamp(&instance).await.expect("a stamp");
-    let order =
-        SnapshotOrder { relocation, component: component(), instance: instance.clone(), name: "before".into() };
+    let order = SnapshotOrder {
+        relocation,
+        component: component(),
+        instance: instance.clone(),
+        name: "before".into(),
+    };
     let first = keepsakes.take_snapshot(&order).await.expect("a snapshot");
     assert!(first.iter().any(|kept| kept.name == "before"), "{first:?}");
     assert!(first.iter().all(|kept| !kept.id.is_empty() && kept.size_bytes > 0), "{first:?}");
@@ -77,7 +81,10 @@ async fn an_image_is_made_once_and_stays(fixture: &dyn Fixture, keepsakes: &dyn 
     provider.settle(relocation).await.expect("settle");
     let left = provider.made_for(relocation).await.expect("made_for");
     assert!(left.contains(&Made::Image { name: order.name.clone() }), "settling lets it be: {left:?}");
-    assert!(!left.iter().any(|made| matches!(made, Made::Scrap { .. })), "what was set aside is gone: {left:?}");
+    assert!(
+        !left.iter().any(|made| matches!(made, Made::Scrap { .. })),
+        "what was set aside is gone: {left:?}"
+    );
     let listed = keepsakes.kept(relocation).await.expect("kept");
     assert_eq!(listed.iter().map(|kept| kept.id.as_str()).collect::<Vec<_>>(), [kept.id.as_str()]);
     for keepsakes in [keepsakes, &*another] {

@@ -92,13 +92,16 @@ impl Keepsakes for MemoryProvider {
         self.call(Op::TakeSnapshot, &order.component, |cloud| {
             let taken = |held: &KeptHeld| held.is_of(order.relocation, &order.component, Role::Snapshot);
             if !cloud.shelf.kept.iter().any(taken) {
-                let instance = cloud.instances.get(&order.instance).ok_or_else(|| self.unknown(&order.instance))?;
+                let instance =
+                    cloud.instances.get(&order.instance).ok_or_else(|| self.unknown(&order.instance))?;
                 if instance.power != Power::Stopped {
-                    self.witness.record(format!("{}: a snapshot of `{}`, which runs", self.id, order.instance));
+                    self.witness
+                        .record(format!("{}: a snapshot of `{}`, which runs", self.id, order.instance));
                 }
                 let mut all = Vec::new();
                 for (at, (disk, place)) in instance.disks.iter().enumerate() {
-                    let bytes = cloud.disks.get(&place.path).map(|disk| disk.bytes.clone()).unwrap_or_default();
+                    let bytes =
+                        cloud.disks.get(&place.path).map(|disk| disk.bytes.clone()).unwrap_or_default();
                     let name = if at == 0 { order.name.clone() } else { format!("{}-{disk}", order.name) };
                     let kept = Kept {
                         component: order.component.clone(),
@@ -135,7 +138,8 @@ impl Keepsakes for MemoryProvider {
             }
             let mut users = cloud.instances.values().filter(|it| it.has_disk(&order.root.path));
             if users.any(|it| it.power == Power::Running) {
-                self.witness.record(format!("{}: set aside `{}`, whose instance runs", self.id, order.root.path));
+                self.witness
+                    .record(format!("{}: set aside `{}`, whose instance runs", self.id, order.root.path));
             }
             let disk = cloud.disks.get(&order.root.path).ok_or_else(|| Error::Driver {
                 provider: self.id.to_string(),

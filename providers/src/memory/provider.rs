@@ -289,10 +289,7 @@ impl Provider for MemoryProvider {
             Ok(order
                 .nics
                 .iter()
-                .map(|nic| Nic {
-                    addresses: address(nic).into_iter().collect(),
-                    ..self.nic(nic, order)
-                })
+                .map(|nic| Nic { addresses: address(nic).into_iter().collect(), ..self.nic(nic, order) })
                 .collect())
         })
     }

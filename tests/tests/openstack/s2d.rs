@@ -111,7 +111,8 @@ fn remove(cloud: &Cloud, image: &str, key: &str, group: Option<&str>) {
 
 /// What stays at the source.
 fn remove_kept(cloud: &Cloud, report: &Value) {
-    for kept in report["kept"].as_array().expect("a list").iter().filter(|kept| kept["provider"] == "cloud-a") {
+    for kept in report["kept"].as_array().expect("a list").iter().filter(|kept| kept["provider"] == "cloud-a")
+    {
         let id = kept["id"].as_str().expect("an id");
         match kept["kind"].as_str() {
             Some("image") => cloud.made(Service::Image, format!("/images/{id}")),
@@ -125,7 +126,10 @@ fn free_address(cloud: &Cloud) -> String {
     let outside = cloud.id_of(Service::Network, "networks", &outside);
     let body = json!({"floatingip": {"floating_network_id": outside}});
     let made = cloud.call(Call::post(Service::Network, "/floatingips", "allocate a floating IP").json(body));
-    cloud.made(Service::Network, format!("/floatingips/{}", made["floatingip"]["id"].as_str().expect("an id")));
+    cloud.made(
+        Service::Network,
+        format!("/floatingips/{}", made["floatingip"]["id"].as_str().expect("an id")),
+    );
     made["floatingip"]["floating_ip_address"].as_str().expect("an address").to_owned()
 }
 
@@ -159,17 +163,28 @@ fn one_document_decides_everything_and_what_came_of_it_is_read_back() {
     assert_eq!(outside, free, "the free one was taken");
     assert_eq!(state_at(&outside), before, "the same data");
     assert_eq!(clouds.a.power(&source), "SHUTOFF");
-    let kept: Vec<(&Value, &Value)> =
-        one["kept"].as_array().expect("a list").iter().map(|kept| (&kept["provider"], &kept["name"])).collect();
-    for wanted in [("cloud-b", "story-s2d-golden"), ("cloud-a", "story-s2d-before"), ("cloud-a", "story-s2d-before-vdb")] {
+    let kept: Vec<(&Value, &Value)> = one["kept"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|kept| (&kept["provider"], &kept["name"]))
+        .collect();
+    for wanted in [
+        ("cloud-b", "story-s2d-golden"),
+        ("cloud-a", "story-s2d-before"),
+        ("cloud-a", "story-s2d-before-vdb"),
+    ] {
         let wanted = (&json!(wanted.0), &json!(wanted.1));
         assert!(kept.contains(&wanted), "no {wanted:?}: {seen:#}");
     }
     println!("{}", stack.cli(&["overview", &id]).succeeded());
 
     let image = clouds.b.find(Service::Image, "images", "story-s2d-golden").expect("the image");
-    assert_eq!((&image["disk_format"], &image["visibility"], &image["status"]),
-        (&json!("vmdk"), &json!("shared"), &json!("active")), "{image:#}");
+    assert_eq!(
+        (&image["disk_format"], &image["visibility"], &image["status"]),
+        (&json!("vmdk"), &json!("shared"), &json!("active")),
+        "{image:#}"
+    );
     let snapshot = clouds.a.find(Service::Image, "images", "story-s2d-before").expect("the snapshot");
     assert_eq!(snapshot["status"], "active", "{snapshot:#}");
 

@@ -333,7 +333,8 @@ fn refused(instance: serde_json::Value) -> String {
 #[test]
 fn what_is_decided_has_one_choice_of_each() {
     use serde_json::json;
-    const PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkS9yFkkRNFSq0Vw5P5gJfSdhQfV1n2yq1yPqEuzsmN me@host";
+    const PUBLIC: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkS9yFkkRNFSq0Vw5P5gJfSdhQfV1n2yq1yPqEuzsmN me@host";
     for keypair in [json!({"select": "ops"}), json!({"create": "ops"})] {
         deciding(json!({"launch": {"keypair": keypair}})).unwrap();
     }
@@ -358,7 +359,8 @@ fn what_is_decided_has_one_choice_of_each() {
 #[test]
 fn a_private_key_in_a_request_is_refused_and_not_repeated() {
     let given = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END";
-    let import = |key: &str| serde_json::json!({"launch": {"keypair": {"import": {"name": "k", "public_key": key}}}});
+    let import =
+        |key: &str| serde_json::json!({"launch": {"keypair": {"import": {"name": "k", "public_key": key}}}});
     let told = refused(import(given));
     assert!(told.contains("private key") && !told.contains("c2Vj"), "{told}");
     for wrong in ["ssh-ed25519", "ssh-dss AAAA", "ssh-rsa not,base64,not,base64,not,base64,not,base64,not"] {
@@ -376,5 +378,8 @@ fn two_components_make_no_two_things_of_one_name() {
         instance.image = serde_json::from_value(image.clone()).ok();
     }
     let told = told(with_components(components));
-    assert!(told.contains("`image.name` of component `b` is `golden`, which another component makes too"), "{told}");
+    assert!(
+        told.contains("`image.name` of component `b` is `golden`, which another component makes too"),
+        "{told}"
+    );
 }

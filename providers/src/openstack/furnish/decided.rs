@@ -79,7 +79,11 @@ impl OpenstackProvider {
             }
             let Some(wanted) = decision.address else { continue };
             if let Some((held, made)) = self.hold_address(id, &decision.instance, wanted).await? {
-                let furniture = Furniture { id: held.id, made, ..thing(FurnitureKind::FloatingIp, decision, &held.address) };
+                let furniture = Furniture {
+                    id: held.id,
+                    made,
+                    ..thing(FurnitureKind::FloatingIp, decision, &held.address)
+                };
                 all.push(furniture);
             }
         }
@@ -172,7 +176,12 @@ impl OpenstackProvider {
     }
 
     /// Made, or found as this relocation's. The name must not be anything else's: it would say that this is another group.
-    async fn named_group(&self, relocation: RelocationId, name: &str, all: &[Found]) -> Result<String, Error> {
+    async fn named_group(
+        &self,
+        relocation: RelocationId,
+        name: &str,
+        all: &[Found],
+    ) -> Result<String, Error> {
         let description = description(relocation, name);
         if let Some(ours) = all.iter().find(|group| group.description == description) {
             return Ok(ours.id.clone());
@@ -245,7 +254,8 @@ mod tests {
         let remotes: Vec<_> = rules.iter().map(|rule| rule.remote.clone()).collect();
         assert_eq!(remotes, [Remote::Anywhere, Remote::Group("id".into())]);
         assert!(told(&left_out).unwrap().contains("rules about ops were left out"));
-        let stands = json!([{"kind": "security_group", "source": "ops", "target": "ops", "id": "9", "made": true}]);
+        let stands =
+            json!([{"kind": "security_group", "source": "ops", "target": "ops", "id": "9", "made": true}]);
         let (rules, left_out) = rules_of(&wanted(), "id", &serde_json::from_value(stands).unwrap());
         assert_eq!((rules.len(), told(&left_out)), (3, None));
     }

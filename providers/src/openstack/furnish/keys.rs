@@ -155,7 +155,15 @@ impl OpenstackProvider {
             Taken::Nothing { name } => (self.new_server_group(&name, &wanted.policy).await?, name, true),
         };
         let source = wanted.name.clone();
-        Ok(Furniture { kind: FurnitureKind::ServerGroup, source, target, id, made, notes: Vec::new(), decided_for: None })
+        Ok(Furniture {
+            kind: FurnitureKind::ServerGroup,
+            source,
+            target,
+            id,
+            made,
+            notes: Vec::new(),
+            decided_for: None,
+        })
     }
 
     async fn new_server_group(&self, name: &str, policy: &str) -> Result<String, Error> {

@@ -36,8 +36,7 @@ impl OpenstackProvider {
         for (at, (device, volume)) in parts.volumes.iter().enumerate() {
             let is_root = at == 0 && all.is_empty();
             let device = device.rsplit('/').next().unwrap_or_default();
-            let name =
-                if is_root { order.name.clone() } else { short(&format!("{}-{device}", order.name)) };
+            let name = if is_root { order.name.clone() } else { short(&format!("{}-{device}", order.name)) };
             all.push(self.snapshot_of_volume(order, volume, &name).await?);
         }
         Ok(all)
