@@ -144,7 +144,10 @@ impl OpenstackProvider {
             matches!(keys::taken_group(group, order.relocation, &here.server_groups), Taken::Nothing { .. })
         };
         let server_groups = wanted.server_groups.iter().filter(|group| nothing(group)).count();
-        let (named_groups, their_rules, addresses) = decided::missing(order);
+        let (named_groups, their_rules, mut addresses) = decided::missing(order);
+        if addresses > 0 {
+            addresses = addresses.saturating_sub(self.api.floating_ips_of(order.relocation).await?.len());
+        }
         let wanted = [
             ("floating IPs", addresses),
             ("networks", networks),

@@ -38,6 +38,11 @@ impl OpenstackProvider {
         if matches!(order.visibility, Visibility::Private | Visibility::Shared) {
             return Ok(());
         }
+        for image in self.api.images_of(order.relocation).await? {
+            if image.status == "queued" && image.has(tag::ROLE, Role::Copy.name()) {
+                self.api.delete_image(&image.id).await?;
+            }
+        }
         // Tagged as what goes when all is settled or undone, should we not come to remove it.
         let mut record = tag::metadata(order.relocation, Role::Copy, &[]);
         record["name"] = json!(order.name);
