@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::Error;
 use crate::feed::Feed;
 use crate::http;
+use crate::keys::KeyDesk;
 use crate::placement::Placement;
 use crate::queues::Queues;
 use crate::selection;
@@ -43,6 +44,8 @@ pub struct BrokerOptions {
     /// Where the API listens; a loopback address.
     pub http: SocketAddr,
     pub placement: Arc<dyn Placement>,
+    /// Who hands out the keys that the conduit created.
+    pub keys: Arc<dyn KeyDesk>,
 }
 
 /// A broker that listens and does not work yet.
@@ -62,6 +65,7 @@ pub(crate) struct Parts {
     pub queues: Arc<Queues>,
     pub staffing: Mutex<Staffing>,
     pub placement: Arc<dyn Placement>,
+    pub keys: Arc<dyn KeyDesk>,
 }
 
 impl Parts {
@@ -88,6 +92,7 @@ impl Broker {
             queues,
             staffing: Mutex::default(),
             placement: options.placement,
+            keys: options.keys,
         };
         Ok(Self { parts: Arc::new(parts), listener })
     }

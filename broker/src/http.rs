@@ -3,6 +3,7 @@
 
 mod events;
 mod guard;
+mod keys;
 mod listener;
 mod problem;
 mod relocations;
@@ -66,6 +67,7 @@ fn router(api: Api) -> Router {
         .route("/v1/relocations/{id}", get(relocations::one))
         .route("/v1/relocations/{id}/cancel", post(relocations::cancel))
         .route("/v1/relocations/{id}/retry", post(relocations::retry))
+        .route("/v1/relocations/{id}/key", post(keys::take))
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
         .layer(middleware::from_fn(guard::guard))

@@ -78,6 +78,7 @@ async fn an_address_that_other_hosts_can_reach_is_refused_with_the_remedy() {
             providers: vec![],
             http: address.parse().unwrap(),
             placement: std::sync::Arc::new(fluidcloud_broker::placement::ByHand),
+            keys: std::sync::Arc::new(fluidcloud_broker::NoKeys),
         };
         let error = Broker::new(options).await.unwrap_err();
         assert!(matches!(error, Error::NotLoopback(_)), "{error}");

@@ -201,3 +201,34 @@ async fn events_come_as_lines_or_as_server_sent_events() {
     assert!(event.starts_with("data: {") && event.contains("w7") && event.ends_with("\n\n"), "{event}");
     harness.end().await;
 }
+
+#[tokio::test]
+async fn a_key_is_handed_out_once_and_the_status_says_whether_it_was() {
+    let harness = Harness::start().await;
+    let report = include_str!("../../proto/examples/report.json");
+    let id = RelocationId::new();
+    let mut ended = status(id, Phase::Succeeded);
+    ended.report = Some(serde_json::from_str(report).unwrap());
+    harness.notify(Notice::RelocationChanged { status: Box::new(ended) }).await;
+    harness.until(|document: &StatusDocument| !document.relocations.is_empty()).await;
+    let path = format!("/v1/relocations/{id}");
+    let told: RelocationStatus = harness.get(&path).await.json().await.unwrap();
+    assert!(told.conditions.iter().any(|told| told.contains("key_waits: app")), "{:?}", told.conditions);
+
+    let unknown = harness.post(&format!("{path}/key?name=other"), String::new()).await;
+    assert_eq!(problem(unknown).await.0, StatusCode::NOT_FOUND);
+    let first = harness.post(&format!("{path}/key?name=ops%20key"), String::new()).await;
+    assert_eq!(
+        (first.status().as_u16(), first.headers()[header::CACHE_CONTROL].to_str().unwrap()),
+        (200, "no-store")
+    );
+    let first: Value = first.json().await.unwrap();
+    assert_eq!((&first["name"], &first["private_key"]), (&"ops key".into(), &harness::PRIVATE.into()));
+    let second = harness.post(&format!("{path}/key"), String::new()).await;
+    let (status, told) = problem(second).await;
+    assert_eq!((status, &told["code"]), (StatusCode::GONE, &"key_taken".into()));
+    assert_eq!(told["remedy"], "ask whoever took it");
+    let told: RelocationStatus = harness.get(&path).await.json().await.unwrap();
+    assert!(told.report.unwrap().keys[0].taken_at.is_some() && told.conditions.is_empty());
+    harness.end().await;
+}

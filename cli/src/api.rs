@@ -86,6 +86,16 @@ impl Api {
         self.call(Method::POST, &format!("/v1/relocations/{id}/retry"), None).await.map(drop)
     }
 
+    /// To the first who asks.
+    pub async fn take_key(&self, id: RelocationId, name: Option<&str>) -> Result<KeyTaken, ApiError> {
+        let mut url = format!("{}/v1/relocations/{id}/key", self.base);
+        if let Some(name) = name {
+            url.push_str(&format!("?name={}", escaped(name)));
+        }
+        let request = self.client.post(url).timeout(ANSWER_WITHIN);
+        self.read(accepted(request.send().await.map_err(|error| self.silent(&error))?).await?).await
+    }
+
     /// Notices from the moment this returns; with `recent`, those kept come first.
     pub async fn events(&self, follow: bool, recent: bool) -> Result<Events, ApiError> {
         let url = format!("{}/v1/events?follow={follow}&recent={recent}", self.base);
@@ -122,6 +132,25 @@ impl Api {
             "start `fluidcloud up` or `fluidcloud broker`, or set `http.listen` to where it listens",
         ))
     }
+}
+
+/// As a part of a query.
+fn escaped(name: &str) -> String {
+    let mut text = String::new();
+    for byte in name.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' => text.push(char::from(byte)),
+            _ => text.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    text
+}
+
+/// A key that nobody else gets.
+#[derive(Deserialize)]
+pub struct KeyTaken {
+    pub name: String,
+    pub private_key: String,
 }
 
 async fn accepted(response: Response) -> Result<Response, ApiError> {

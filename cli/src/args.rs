@@ -82,6 +82,11 @@ pub enum Command {
     Status(StatusArgs),
     /// Show which address of a relocated service became which.
     Addresses(AddressesArgs),
+    /// Show what stands at the target of a relocation now, read back from its provider: server, addresses, groups, volumes, key
+    /// pair, and what was kept.
+    Overview(OverviewArgs),
+    /// Download the private half of a key pair that a relocation created. Each can be had once.
+    Key(KeyArgs),
     /// Show what instances have used, by their provider's own accounting.
     Usage(UsageArgs),
     /// Undo a relocation and start the source again.
@@ -188,6 +193,25 @@ pub struct AddressesArgs {
     pub id: RelocationId,
     #[arg(long, default_value = "hosts")]
     pub format: AddressFormat,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct OverviewArgs {
+    #[arg(value_name = "RELOCATION")]
+    pub id: RelocationId,
+    #[arg(long, default_value = "text")]
+    pub output: Output,
+}
+
+#[derive(Debug, clap::Args)]
+pub struct KeyArgs {
+    #[arg(value_name = "RELOCATION")]
+    pub id: RelocationId,
+    /// The key pair's name, or its component, where there are several.
+    pub name: Option<String>,
+    /// Write it into this file, which only you can read; it must not be there yet. To standard output when left out.
+    #[arg(long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
 }
 
 #[derive(Debug, clap::Args)]

@@ -6,7 +6,9 @@ mod cancel;
 mod conduit;
 mod events;
 mod inspect;
+mod key;
 mod migrator;
+mod overview;
 mod plan;
 mod providers;
 mod relocate;
@@ -42,6 +44,8 @@ pub async fn run(args: Args) -> Result<(), Fault> {
         Command::Relocate(told) => Box::pin(relocate::run(&client()?, told)).await,
         Command::Status(told) => Box::pin(status::run(&client()?, told)).await,
         Command::Addresses(told) => Box::pin(addresses::run(&client()?, &told)).await,
+        Command::Overview(told) => Box::pin(overview::run(&config()?, &told)).await,
+        Command::Key(told) => key::run(&client()?, &told).await,
         Command::Usage(told) => Box::pin(usage::run(&config()?, told)).await,
         Command::Cancel(told) => Box::pin(cancel::run(&client()?, told)).await,
         Command::Retry(told) => retry::run(&client()?, &told).await,

@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use fluidcloud_proto::alone::ContainerCopied;
 use fluidcloud_proto::furniture::Furniture;
+use fluidcloud_proto::kept::KeptKind;
 use fluidcloud_proto::progress::{Area, TransferReport};
 use fluidcloud_proto::report::{AddressReport, CheckReport, Report, StepReport, TargetReport};
 use fluidcloud_proto::status::RelocationStatus;
@@ -34,6 +35,8 @@ pub fn of(status: &RelocationStatus) -> Report {
         images: Vec::new(),
         containers: Vec::new(),
         furnished: Vec::new(),
+        kept: Vec::new(),
+        keys: Vec::new(),
         folded: Vec::new(),
         rewritten: Vec::new(),
         adapted: Vec::new(),
@@ -52,6 +55,7 @@ pub fn text(report: &Report) -> String {
     }
     parts.push(alone(report));
     parts.push(furnished(&report.furnished));
+    parts.push(kept(report));
     parts.push(guests(report));
     parts.push(checks(&report.checks));
     parts.push(report.instances.iter().map(instance).collect::<Vec<_>>().join("\n"));
@@ -172,9 +176,31 @@ fn furnished(all: &[Furniture]) -> String {
     let told = all.iter().map(|it| {
         let how = if it.made { "made" } else { "there already" };
         let notes: String = it.notes.iter().map(|note| format!(", {note}")).collect();
-        format!("{} {}: {how}{notes}", it.kind, it.source)
+        let name = if it.decided_for.is_some() { &it.target } else { &it.source };
+        let whom = it.decided_for.as_ref().map_or(String::new(), |component| format!(" of {component}"));
+        format!("{} {name}{whom}: {how}{notes}", it.kind)
     });
     told.collect::<Vec<_>>().join("\n")
+}
+
+/// What stays because it was asked for.
+fn kept(report: &Report) -> String {
+    let kept = report.kept.iter().map(|it| {
+        let kind = match it.kind {
+            KeptKind::Image => "image",
+            KeptKind::Snapshot => "snapshot",
+        };
+        let size = units::bytes(it.size_bytes);
+        format!("{kind} {} of {} stays at {} ({}): {size}", it.name, it.component, it.provider, it.id)
+    });
+    let keys = report.keys.iter().map(|key| match key.taken_at {
+        Some(_) => format!("key pair {} was created for {}; its private half was downloaded", key.name, key.component),
+        None => format!(
+            "key pair {} was created for {}; its private half waits to be downloaded, once: fluidcloud key {}",
+            key.name, key.component, report.id
+        ),
+    });
+    kept.chain(keys).collect::<Vec<_>>().join("\n")
 }
 
 fn guests(report: &Report) -> String {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fluidcloud_broker::placement::{Embedded, WorkerBody};
 use fluidcloud_broker::{Broker, BrokerOptions};
-use fluidcloud_conduit::{Conduit, ConduitOptions, MemoryStore, Store};
+use fluidcloud_conduit::{Conduit, ConduitOptions, MemoryKeys, MemoryStore, Store};
 use fluidcloud_migrators::Migrators;
 use fluidcloud_migrators::worker::{DRAIN, Worker, WorkerOptions, new_id};
 use fluidcloud_proto::bus::SharedBus;
@@ -88,6 +88,7 @@ impl World {
             providers: vec![],
             http: self.lone.listen().parse().unwrap(),
             placement: Arc::new(Embedded::new(body)),
+            keys: Arc::new(fluidcloud_broker::NoKeys),
         };
         let broker = Broker::new(options).await.unwrap();
         let end = parts.end.clone();
@@ -95,7 +96,12 @@ impl World {
     }
 
     fn conduit(&self, parts: &mut Parts) {
-        let options = ConduitOptions::new(self.bus.clone(), self.store.clone(), self.registry.clone());
+        let options = ConduitOptions::new(
+            self.bus.clone(),
+            self.store.clone(),
+            self.registry.clone(),
+            Arc::new(MemoryKeys::default()),
+        );
         let end = parts.end.clone();
         parts.running.spawn(async move { Conduit::new(options).run(end).await.unwrap() });
     }

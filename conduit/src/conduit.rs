@@ -17,6 +17,7 @@ use fluidcloud_providers::Registry;
 use time::OffsetDateTime;
 use tokio_util::sync::CancellationToken;
 
+use crate::keys::Keys;
 use crate::relocation::Illegal;
 use crate::store::{self, Store};
 use crate::web::{HttpWeb, Web};
@@ -33,18 +34,21 @@ pub struct ConduitOptions {
     pub registry: Registry,
     /// How services are asked for their answers.
     pub web: Arc<dyn Web>,
+    /// Where private halves of created key pairs wait to be handed out.
+    pub keys: Arc<dyn Keys>,
     pub clock: Clock,
     pub active_max: usize,
 }
 
 impl ConduitOptions {
     /// Over HTTP, by the system's clock, with the usual bounds.
-    pub fn new(bus: SharedBus, store: Arc<dyn Store>, registry: Registry) -> Self {
+    pub fn new(bus: SharedBus, store: Arc<dyn Store>, registry: Registry, keys: Arc<dyn Keys>) -> Self {
         Self {
             bus,
             store,
             registry,
             web: Arc::new(HttpWeb::new()),
+            keys,
             clock: Clock::system(),
             active_max: ACTIVE_MAX,
         }

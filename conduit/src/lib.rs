@@ -3,7 +3,9 @@
 //! and chooses no target, it asks those who do.
 
 pub mod conduit;
+pub mod keys;
 mod lease;
+mod overview;
 pub mod plan;
 pub mod relocation;
 pub mod report;
@@ -13,6 +15,8 @@ pub mod store;
 pub mod web;
 
 pub use conduit::{Clock, Conduit, ConduitOptions, Error};
+pub use keys::{DirectoryKeys, Keys, MemoryKeys};
+pub use overview::overview;
 pub use plan::preview::{Preview, PreviewStep, Rate, dry_run, preview};
 pub use plan::rehearsal::rehearsals;
 pub use plan::suits;

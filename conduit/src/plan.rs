@@ -2,6 +2,7 @@
 //! components go side by side; nothing of the source is touched before everything that can fail early has passed.
 
 mod alone;
+mod keep;
 pub mod preview;
 pub mod rehearsal;
 #[cfg(test)]
@@ -27,27 +28,35 @@ pub fn make(request: &RelocationRequest, topology: &Topology, target: &ProviderI
     let mut early = planner.before_the_freeze(request, &parts);
     let mut arrived = planner.alone(request);
     early.extend(arrived.iter().cloned());
+    let mut kept = Vec::new();
     for part in &parts {
         planner.freeze_and_move(part, &parts, &early);
+        kept.extend(planner.keep(part));
     }
     let stopped: Vec<StepId> = parts.iter().map(|part| StepId::Freeze(part.name.clone())).collect();
     arrived.extend(planner.catch_up(request, &stopped));
     for part in &parts {
-        let mut after = vec![StepId::Create(part.name.clone())];
+        let mut after = vec![part.ready()];
         after.extend(part.needs.iter().map(|needed| StepId::Verify((*needed).clone())));
         after.extend(part.needs_alone.iter().cloned());
         planner.add(StepId::Verify(part.name.clone()), after, Runner::Conduit);
     }
     let mut verified: Vec<StepId> = parts.iter().map(|part| StepId::Verify(part.name.clone())).collect();
     verified.extend(arrived);
+    verified.extend(kept);
     planner.add(StepId::Commit, verified, Runner::Conduit);
     planner.add(StepId::Tidy, vec![StepId::Commit], Runner::Conduit);
     let steps = sorted(planner.steps)?;
     Ok(Plan { source: topology.provider.clone(), target: target.clone(), steps })
 }
 
-/// Whether the target can do what only some providers can, or what to ask for instead.
-pub fn suits(request: &RelocationRequest, target: &dyn Provider) -> Result<(), Failure> {
+/// Whether both ends can do what only some providers can, or what to ask for instead.
+pub fn suits(
+    request: &RelocationRequest,
+    source: &dyn Provider,
+    target: &dyn Provider,
+) -> Result<(), Failure> {
+    keep::suits(request, source, target)?;
     match request.addressed().first() {
         Some(component) if !target.holds_addresses() => {
             let message = format!(
@@ -90,7 +99,7 @@ pub fn for_target(
     target: &dyn Provider,
 ) -> Result<Plan, Failure> {
     let mut plan = make(request, topology, target.id())?;
-    if target.furnishes() && is_furnished(topology) {
+    if target.furnishes() && (is_furnished(topology) || keep::decides(request)) {
         furnish(&mut plan);
     }
     Ok(plan)

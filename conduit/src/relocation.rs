@@ -31,7 +31,7 @@ use fluidcloud_proto::plan::{Plan, StepId};
 use fluidcloud_proto::request::{InstanceComponent, RelocationRequest};
 use fluidcloud_proto::status::Phase;
 use fluidcloud_proto::task::{Hardware, Output};
-use fluidcloud_proto::topology::{DiskPlace, Topology};
+use fluidcloud_proto::topology::{DiskPlace, DiskRole, Topology};
 use time::OffsetDateTime;
 
 pub(crate) use alone::target_name_of_volume;
@@ -405,7 +405,12 @@ fn room_for(request: &RelocationRequest, topology: &Topology) -> u64 {
         let disks = topology.placed(name).into_iter().flat_map(|placed| &placed.instance.disks);
         disks
             .map(|disk| {
-                let times = if folds_into(wanted, &disk.name).is_some() { ROOM_OF_FOLD } else { 1 };
+                let times = match folds_into(wanted, &disk.name) {
+                    Some(_) => ROOM_OF_FOLD,
+                    // Set aside once more for the image.
+                    None if wanted.image.is_some() && disk.role == DiskRole::Root => 2,
+                    None => 1,
+                };
                 disk.allocated_bytes.saturating_mul(times)
             })
             .sum()

@@ -5,6 +5,7 @@ mod addresses;
 use fluidcloud_proto::alone::{ContainerCopied, VolumeMoved};
 use fluidcloud_proto::failure::Failure;
 use fluidcloud_proto::ids::ComponentName;
+use fluidcloud_proto::kept::KeyReport;
 use fluidcloud_proto::plan::StepId;
 use fluidcloud_proto::progress::TransferReport;
 use fluidcloud_proto::report::{Report, StepReport, TargetReport};
@@ -34,6 +35,8 @@ pub fn report(relocation: &Relocation) -> Report {
         images: Vec::new(),
         containers: Vec::new(),
         furnished: relocation.furnished().map(|furnished| furnished.0.clone()).unwrap_or_default(),
+        kept: Vec::new(),
+        keys: if state == Phase::Succeeded { keys(relocation) } else { Vec::new() },
         folded: Vec::new(),
         rewritten: Vec::new(),
         adapted: Vec::new(),
@@ -57,6 +60,7 @@ pub fn report(relocation: &Relocation) -> Report {
             Some(Done::Migrated { output: Output::ContainerCopied(copied) }) => {
                 copied_once(&mut report.containers, copied)
             }
+            Some(Done::Kept { kept }) if state == Phase::Succeeded => report.kept.extend_from_slice(kept),
             Some(Done::Verified { checks, .. }) => report.checks.extend_from_slice(checks),
             _ => {}
         }
@@ -97,6 +101,15 @@ fn volumes(relocation: &Relocation) -> Vec<VolumeMoved> {
         name: target_name_of_volume(relocation, &volume.component, &volume.found).to_owned(),
     })
     .collect()
+}
+
+/// Those that were created; whether they were taken is not in the log.
+fn keys(relocation: &Relocation) -> Vec<KeyReport> {
+    let created = relocation.moving().filter_map(|(component, wanted)| {
+        let name = wanted.launch.keypair.as_ref()?.create.clone()?;
+        Some(KeyReport { component: component.clone(), name, taken_at: None })
+    });
+    created.collect()
 }
 
 /// Those that were begun.

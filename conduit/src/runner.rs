@@ -1,9 +1,11 @@
-//! The steps the conduit runs itself, through the providers: reserve, furnish, observe, freeze, create, verify, commit, tidy,
-//! and every undo. Each may be run again after a crash at any point of it. Nothing here knows the log.
+//! The steps the conduit runs itself, through the providers: reserve, furnish, observe, freeze, snapshot, create, set aside, keep image,
+//! verify, commit, tidy, and every undo. Each may be run again after a crash at any point of it. Nothing here knows the log.
 
 mod alone;
+mod decide;
 mod furnish;
 pub mod inspect;
+mod keep;
 mod observe;
 mod steps;
 mod undo;
@@ -18,6 +20,7 @@ use fluidcloud_proto::plan::StepId;
 use fluidcloud_providers::{Error, Provider, Registry};
 use tokio_util::sync::CancellationToken;
 
+use crate::keys::Keys;
 use crate::relocation::{Done, Relocation};
 use crate::web::Web;
 
@@ -31,6 +34,7 @@ pub const UNDO_GRACE: Duration = Duration::from_secs(10);
 pub(crate) struct Means {
     pub registry: Registry,
     pub web: Arc<dyn Web>,
+    pub keys: Arc<dyn Keys>,
 }
 
 impl Means {
@@ -49,7 +53,10 @@ impl Means {
             StepId::Furnish => scene.furnish().await,
             StepId::Observe(component) => scene.observe(component, halt).await,
             StepId::Freeze(component) => scene.freeze(component).await,
+            StepId::Snapshot(component) => scene.snapshot(component).await,
             StepId::Create(component) => scene.create(component).await,
+            StepId::SetAside(component) => scene.set_aside(component).await,
+            StepId::KeepImage(component) => scene.keep_image(component).await,
             StepId::Verify(component) => scene.verify(component, halt).await,
             StepId::Commit => scene.commit(halt).await,
             StepId::Tidy => scene.tidy().await,
@@ -72,6 +79,7 @@ struct Scene<'a> {
     target: Arc<dyn Provider>,
     target_id: ProviderId,
     web: &'a dyn Web,
+    keys: &'a dyn Keys,
 }
 
 impl<'a> Scene<'a> {
@@ -85,6 +93,7 @@ impl<'a> Scene<'a> {
             target: means.registry.get(&target_id).map_err(told)?,
             target_id,
             web: &*means.web,
+            keys: &*means.keys,
         })
     }
 

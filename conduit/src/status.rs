@@ -71,8 +71,10 @@ fn phase_of(step: &StepId) -> (u8, Phase) {
             (1, Phase::InitialSync)
         }
         StepId::Adapt(_) | StepId::Fold(_) | StepId::Rewrite(_) => (2, Phase::Adapting),
-        StepId::Create(_) => (3, Phase::Creating),
-        StepId::Verify(_) | StepId::Commit | StepId::Tidy => (4, Phase::Verifying),
+        StepId::Create(_) | StepId::SetAside(_) => (3, Phase::Creating),
+        StepId::Verify(_) | StepId::Snapshot(_) | StepId::KeepImage(_) | StepId::Commit | StepId::Tidy => {
+            (4, Phase::Verifying)
+        }
     }
 }
 

@@ -118,6 +118,8 @@ fn output(step: &StepId) -> Done {
             compared: Vec::new(),
             seconds: 1.0,
         })),
+        StepId::Snapshot(_) | StepId::KeepImage(_) => Done::Kept { kept: Vec::new() },
+        StepId::SetAside(_) => Done::SetAside,
         StepId::Create(name) => Done::Created { instance: name.as_str().parse().unwrap() },
         StepId::Verify(_) => Done::Verified { addresses: Vec::new(), checks: Vec::new(), nics: Vec::new() },
         StepId::Commit => Done::Committed,

@@ -28,6 +28,9 @@ pub enum Code {
     UnknownDisk,
     UnknownImage,
     UnknownContainer,
+    UnknownKey,
+    /// It could be downloaded once, and was.
+    KeyTaken,
     UnknownRelocation,
     CriticalConcern,
     NoOffer,

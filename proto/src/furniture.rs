@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::ids::ComponentName;
+
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Furnished(pub Vec<Furniture>);
@@ -21,6 +23,9 @@ pub struct Furniture {
     /// What is other than at the source, for people.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// The request decided it for this component, in place of what the source has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub decided_for: Option<ComponentName>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
@@ -31,6 +36,7 @@ pub enum FurnitureKind {
     SecurityGroup,
     Keypair,
     ServerGroup,
+    FloatingIp,
 }
 
 impl std::fmt::Display for FurnitureKind {
@@ -41,6 +47,7 @@ impl std::fmt::Display for FurnitureKind {
             Self::SecurityGroup => "security group",
             Self::Keypair => "key pair",
             Self::ServerGroup => "server group",
+            Self::FloatingIp => "floating IP",
         })
     }
 }
@@ -48,6 +55,11 @@ impl std::fmt::Display for FurnitureKind {
 impl Furnished {
     /// What stands for a thing of the source.
     pub fn find(&self, kind: FurnitureKind, source: &str) -> Option<&Furniture> {
-        self.0.iter().find(|it| it.kind == kind && it.source == source)
+        self.0.iter().find(|it| it.kind == kind && it.source == source && it.decided_for.is_none())
+    }
+
+    /// What was decided for a component.
+    pub fn decided(&self, kind: FurnitureKind, component: &ComponentName) -> Option<&Furniture> {
+        self.0.iter().find(|it| it.kind == kind && it.decided_for.as_ref() == Some(component))
     }
 }

@@ -44,6 +44,8 @@ pub enum StepId {
     Freeze(ComponentName),
     /// The bytes move and are verified by digest.
     Sync(DiskId),
+    /// A snapshot of the stopped source is taken, that stays there. Undo: remove it.
+    Snapshot(ComponentName),
     /// An image or a container arrives, from one cloud's API to the other's. Undo: remove it.
     Copy(ComponentName),
     /// What came into a container until the service stopped arrives too.
@@ -56,6 +58,10 @@ pub enum StepId {
     Rewrite(ComponentName),
     /// The instance is defined at the target, stopped. Undo: delete it.
     Create(ComponentName),
+    /// The root disk as it will start is set aside at the target, for an image. Undo: remove it.
+    SetAside(ComponentName),
+    /// An image is made of what was set aside, while the instance starts. Undo: remove it.
+    KeepImage(ComponentName),
     /// The instance starts at the target and answers. Undo: stop it.
     Verify(ComponentName),
     /// The point of no return: the source is marked as kept.
@@ -75,12 +81,15 @@ impl fmt::Display for StepId {
             StepId::Prepare(disk) => write!(f, "prepare {disk}"),
             StepId::Freeze(component) => write!(f, "freeze {component}"),
             StepId::Sync(disk) => write!(f, "sync {disk}"),
+            StepId::Snapshot(component) => write!(f, "snapshot {component}"),
             StepId::Copy(component) => write!(f, "copy {component}"),
             StepId::Recopy(component) => write!(f, "recopy {component}"),
             StepId::Adapt(component) => write!(f, "adapt {component}"),
             StepId::Fold(disk) => write!(f, "fold {disk}"),
             StepId::Rewrite(component) => write!(f, "rewrite {component}"),
             StepId::Create(component) => write!(f, "create {component}"),
+            StepId::SetAside(component) => write!(f, "set aside {component}"),
+            StepId::KeepImage(component) => write!(f, "keep image {component}"),
             StepId::Verify(component) => write!(f, "verify {component}"),
             StepId::Commit => f.write_str("commit"),
             StepId::Tidy => f.write_str("tidy"),

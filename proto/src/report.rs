@@ -9,6 +9,7 @@ use crate::alone::{ContainerCopied, ImageCopied, VolumeMoved};
 use crate::failure::Failure;
 use crate::furniture::Furniture;
 use crate::ids::{ComponentName, InstanceName, ProviderId, RelocationId};
+use crate::kept::{Kept, KeyReport};
 use crate::progress::TransferReport;
 use crate::status::Phase;
 use crate::task::{FileDiff, Folded};
@@ -37,6 +38,12 @@ pub struct Report {
     /// What the instances stand in at the target.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub furnished: Vec<Furniture>,
+    /// Snapshots and images that were asked for, and stay.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kept: Vec<Kept>,
+    /// Key pairs that were created. The private half of each can be downloaded once.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub keys: Vec<KeyReport>,
     pub folded: Vec<Folded>,
     pub rewritten: Vec<FileDiff>,
     /// What was changed inside guests, one line each.

@@ -2,6 +2,7 @@
 //! user writes in YAML or JSON. It names providers and never holds a credential.
 
 mod alone;
+mod launch;
 mod parse;
 pub mod placeholder;
 #[cfg(test)]
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{ComponentName, DiskName, InstanceName, ProviderId, RelocationId};
 
 pub use alone::{ContainerComponent, ImageComponent, Visibility, VolumeComponent};
+pub use launch::{FloatingIp, GroupChoice, ImageFormat, ImportKey, KeepImage, KeypairChoice, Launch};
 pub use parse::{REQUEST_BYTES_MAX, from_json, from_text};
 pub use validate::validate;
 
@@ -91,6 +93,14 @@ pub struct InstanceComponent {
     /// Rules applied in order to files inside the guest, after its volumes are in place.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rewrite: Vec<RewriteRule>,
+    /// A snapshot of the stopped source, that stays there under this name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub snapshot: Option<String>,
+    /// An image of its root disk, that stays at the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub image: Option<KeepImage>,
+    #[serde(default, skip_serializing_if = "Launch::is_default")]
+    pub launch: Launch,
 }
 
 /// Longest time a guest is given to shut down.

@@ -5,6 +5,7 @@ use schemars::{JsonSchema, Schema, schema_for};
 
 use crate::command::{BrokerCommand, Control, WorkerCommand};
 use crate::event::{Event, Notice};
+use crate::overview::Overview;
 use crate::plan::Plan;
 use crate::report::Report;
 use crate::request::RelocationRequest;
@@ -34,6 +35,7 @@ pub fn all() -> Vec<Named> {
         named::<Plan>("plan"),
         named::<Topology>("topology"),
         named::<Usage>("usage"),
+        named::<Overview>("overview"),
     ]
 }
 
@@ -103,7 +105,7 @@ mod tests {
                 assert_eq!(part["additionalProperties"], false, "{name} would take anything");
             }
         }
-        assert_eq!(objects, 15, "every struct of a request is looked at");
+        assert_eq!(objects, 20, "every struct of a request is looked at");
         assert_eq!(schema["properties"]["version"]["const"], 1);
     }
 
@@ -135,6 +137,7 @@ mod tests {
         wire_is_kept::<Plan>("plan", &example("plan"));
         wire_is_kept::<Topology>("topology", &example("topology"));
         wire_is_kept::<Usage>("usage", &example("usage"));
+        wire_is_kept::<Overview>("overview", &example("overview"));
         variants_are_kept::<Event>("event", "event");
         variants_are_kept::<Notice>("notice", "notice");
         variants_are_kept::<Control>("control", "control");

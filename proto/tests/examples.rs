@@ -12,9 +12,19 @@ fn example(name: &str) -> String {
 
 #[test]
 fn the_example_requests_are_valid() {
-    for name in ["shop.yaml", "shop-back.yaml", "goods.yaml"] {
+    for name in ["shop.yaml", "shop-back.yaml", "goods.yaml", "s2d.yaml"] {
         from_text(&example(name)).unwrap_or_else(|failure| panic!("{name}: {failure}"));
     }
+}
+
+#[test]
+fn the_document_of_a_whole_move_has_all_its_decisions() {
+    let request = from_text(&example("s2d.yaml")).expect("valid YAML");
+    let instance = request.service.components[0].instance.as_ref().expect("an instance");
+    assert!(instance.snapshot.is_some() && instance.image.is_some() && instance.target_name.is_some());
+    let launch = &instance.launch;
+    assert!(launch.keypair.is_some() && launch.security_group.is_some() && launch.floating_ip.is_some());
+    assert!(request.target.provider.is_some());
 }
 
 #[test]

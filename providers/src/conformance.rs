@@ -4,6 +4,7 @@
 mod disks;
 mod furniture;
 mod instances;
+mod keepsakes;
 mod sources;
 
 use std::sync::Arc;
@@ -92,6 +93,7 @@ pub async fn all(fixture: &dyn Fixture) {
     instances::all(fixture).await;
     sources::all(fixture).await;
     furniture::all(fixture).await;
+    keepsakes::all(fixture).await;
 }
 
 /// What becomes of [`DISK_BYTES`] at the provider.
@@ -145,6 +147,7 @@ pub(crate) async fn instance_order(provider: &dyn Provider, relocation: Relocati
         }],
         settings: None,
         furnished: Furnished::default(),
+        launched: Default::default(),
         autostart: true,
         note: "from <elsewhere> & \"back\"".into(),
     }

@@ -115,7 +115,9 @@ impl Error {
             Self::UnknownInstance { provider, .. } => format!("see `fluidcloud inspect {provider}`"),
             Self::NotThere { .. } => "correct its name, or give its id".to_owned(),
             Self::Fenced { .. } => "nothing: the newer attempt goes on".to_owned(),
-            Self::NameTaken { .. } => "choose another `target_name`, or remove it".to_owned(),
+            Self::NameTaken { .. } => {
+                "choose another name (an instance has its `target_name`), or remove it".to_owned()
+            }
             Self::NoRoom { .. } => "free some, or choose another target".to_owned(),
             Self::Quota { .. } => {
                 "remove what the project does not need, ask for a larger quota, or choose another target"

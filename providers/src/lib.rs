@@ -8,6 +8,7 @@ pub mod disk_images;
 pub mod error;
 pub mod furnishing;
 pub mod image_store;
+pub mod keepsakes;
 pub mod libvirt;
 pub mod memory;
 pub mod object_store;
@@ -21,11 +22,12 @@ pub use bytes::{ByteStream, Source};
 pub use config::{Accel, ProviderConfig, SiteConfig, SshConfig};
 pub use disk_images::{Arrival, Inlet, Outlet, Window};
 pub use error::Error;
-pub use furnishing::{Furnishing, Size};
+pub use furnishing::{Decision, Furnishing, GroupWanted, KeyWanted, Size};
 pub use image_store::{ImageOrder, ImageStore};
+pub use keepsakes::{KeepOrder, Keepsakes, SnapshotOrder};
 pub use object_store::{ContainerOrder, Listed, Object, ObjectKind, ObjectStore, Page, Segment};
 pub use provider::{
-    DiskOrder, GuestWork, InstanceOrder, Made, Moment, Period, Provider, Reservation, Stopped,
+    DiskOrder, GuestWork, InstanceOrder, Launched, Made, Moment, Period, Provider, Reservation, Stopped,
 };
 pub use registry::Registry;
 pub use site::{Command, Line, LocalSite, Login, Running, Site};

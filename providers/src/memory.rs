@@ -6,6 +6,7 @@ mod build;
 mod cloud;
 mod faults;
 mod furniture;
+mod keepsakes;
 mod provider;
 mod usage;
 mod witness;

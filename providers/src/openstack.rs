@@ -11,6 +11,7 @@ mod copies;
 mod define;
 mod definition;
 mod detached;
+mod details;
 mod disks;
 mod fixed;
 mod flavors;
@@ -20,6 +21,7 @@ mod helper;
 mod images;
 mod inlet;
 mod inspect;
+mod keepsakes;
 mod keypairs;
 mod lenient;
 mod networks;
@@ -49,6 +51,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fluidcloud_proto::furniture::Furnished;
 use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
+use fluidcloud_proto::overview::Details;
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::task::Hardware;
@@ -60,6 +63,7 @@ use crate::disk_images::{Inlet, Outlet};
 use crate::error::Error;
 use crate::furnishing::Furnishing;
 use crate::image_store::ImageStore;
+use crate::keepsakes::Keepsakes;
 use crate::object_store::ObjectStore;
 use crate::provider::{
     DiskOrder, GuestWork, InstanceOrder, Made, Moment, Period, Provider, Reservation, Stopped,
@@ -178,6 +182,10 @@ impl Provider for OpenstackProvider {
         self.surroundings_of(instances).await
     }
 
+    async fn details(&self, instance: &InstanceName) -> Result<Details, Error> {
+        self.details_of(instance).await
+    }
+
     async fn power(&self, instance: &InstanceName) -> Result<Power, Error> {
         self.power_now(instance).await
     }
@@ -216,6 +224,10 @@ impl Provider for OpenstackProvider {
     }
 
     fn furnishes(&self) -> bool {
+        true
+    }
+
+    fn decides(&self) -> bool {
         true
     }
 
@@ -284,6 +296,10 @@ impl Provider for OpenstackProvider {
     }
 
     fn images(&self) -> Result<Arc<dyn ImageStore>, Error> {
+        Ok(Arc::new(self.clone()))
+    }
+
+    fn keepsakes(&self) -> Result<Arc<dyn Keepsakes>, Error> {
         Ok(Arc::new(self.clone()))
     }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use fluidcloud_proto::furniture::Furnished;
 use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
+use fluidcloud_proto::overview::{Details, VolumeShown};
+use fluidcloud_proto::request::FloatingIp;
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::surroundings::{Settings, Surroundings};
 use fluidcloud_proto::task::Hardware;
@@ -19,6 +21,7 @@ use crate::disk_images::{Inlet, Outlet};
 use crate::error::Error;
 use crate::furnishing::{Furnishing, Size};
 use crate::image_store::ImageStore;
+use crate::keepsakes::Keepsakes;
 use crate::object_store::ObjectStore;
 use crate::site::Site;
 use crate::volumes::Volumes;
@@ -108,6 +111,22 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
         Ok(Surroundings::default())
     }
 
+    /// For people: what no part of a move needs.
+    async fn details(&self, instance: &InstanceName) -> Result<Details, Error> {
+        let found = self.inspect(instance).await?;
+        let volumes = found.disks.into_iter().map(|disk| VolumeShown {
+            name: disk.name.to_string(),
+            id: disk.place.path,
+            device: disk.guest_device,
+            size_bytes: disk.size_bytes,
+            volume_type: disk.volume_type.unwrap_or_default(),
+            status: String::new(),
+        });
+        let status = format!("{:?}", found.power).to_lowercase();
+        let volumes = volumes.collect();
+        Ok(Details { id: found.name.to_string(), status, created_at: None, note: String::new(), volumes })
+    }
+
     async fn power(&self, instance: &InstanceName) -> Result<Power, Error>;
 
     /// Starts it if it does not run.
@@ -140,6 +159,11 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
 
     /// Whether it can make what a source's instances stand in; `furnish` makes nothing where not.
     fn furnishes(&self) -> bool {
+        false
+    }
+
+    /// Whether it takes the decisions of a [`Furnishing`], and an instance launched with them.
+    fn decides(&self) -> bool {
         false
     }
 
@@ -226,6 +250,10 @@ pub trait Provider: Send + Sync + std::fmt::Debug {
         Err(lacks(self.id(), "copy an image: it has no image service"))
     }
 
+    fn keepsakes(&self) -> Result<Arc<dyn Keepsakes>, Error> {
+        Err(lacks(self.id(), "keep snapshots or images of instances"))
+    }
+
     fn objects(&self) -> Result<Arc<dyn ObjectStore>, Error> {
         Err(lacks(self.id(), "copy a container: it has no object store"))
     }
@@ -235,8 +263,7 @@ fn lacks(provider: &ProviderId, what: &str) -> Error {
     Error::Unsupported {
         provider: provider.to_string(),
         what: what.to_owned(),
-        remedy: "choose a provider that can, such as an OpenStack cloud, or leave the component out"
-            .to_owned(),
+        remedy: "choose a provider that can, such as an OpenStack cloud, or leave it out".to_owned(),
     }
 }
 
@@ -322,10 +349,21 @@ pub struct InstanceOrder {
     pub settings: Option<Box<Settings>>,
     /// What stands for what it stood in.
     pub furnished: Furnished,
+    /// What was decided in place of that.
+    pub launched: Launched,
     /// Whether it is to start with its host, once the relocation has settled.
     pub autostart: bool,
     /// Shown to who looks at the instance: where it came from.
     pub note: String,
+}
+
+/// With what an instance is launched, where a user decided it; ids are the provider's own.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Launched {
+    pub keypair: Option<String>,
+    /// The only one it is in.
+    pub security_group: Option<String>,
+    pub address: Option<FloatingIp>,
 }
 
 /// A thing at a provider that carries a relocation's tag.

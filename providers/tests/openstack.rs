@@ -120,8 +120,12 @@ async fn what_a_server_stood_in_is_made_once_as_it_was_and_removed_again() {
     let api = provider.api();
     let label = format!("stand-{}", &RelocationId::new().to_string()[..8]);
     let wanted = stand::surroundings(&label, &outside);
-    let order =
-        |relocation| Furnishing { relocation, source: label.parse().unwrap(), surroundings: wanted.clone() };
+    let order = |relocation| Furnishing {
+        relocation,
+        source: label.parse().unwrap(),
+        surroundings: wanted.clone(),
+        decisions: Vec::new(),
+    };
     let (first, second) = (RelocationId::new(), RelocationId::new());
     let ours = |listing: &BTreeSet<String>| -> Vec<String> {
         listing.iter().filter(|thing| thing.contains(&label)).cloned().collect()
@@ -169,7 +173,12 @@ async fn what_others_use_by_now_is_left_to_them() {
     let mut wanted = stand::surroundings(&label, &outside);
     wanted.routers.clear();
     let relocation = RelocationId::new();
-    let order = Furnishing { relocation, source: label.parse().unwrap(), surroundings: wanted };
+    let order = Furnishing {
+        relocation,
+        source: label.parse().unwrap(),
+        surroundings: wanted,
+        decisions: Vec::new(),
+    };
     let made = provider.furnish(&order).await.unwrap();
     let network = made.find(FurnitureKind::Network, &format!("{label}-net")).unwrap().id.clone();
     let web = made.find(FurnitureKind::SecurityGroup, &format!("{label}-web")).unwrap().id.clone();

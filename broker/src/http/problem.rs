@@ -35,7 +35,7 @@ impl Problem {
     }
 
     pub fn no_such_method() -> Self {
-        let remedy = "use GET to look, and POST to relocate, cancel or retry";
+        let remedy = "use GET to look, and POST to relocate, cancel, retry or take a key";
         Self::of(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method", remedy)
     }
 

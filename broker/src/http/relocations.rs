@@ -18,6 +18,7 @@ use serde::Serialize;
 
 use super::Api;
 use super::problem::Problem;
+use crate::keys::told;
 
 /// How long a request body may take to arrive.
 pub const BODY_WITHIN: Duration = Duration::from_secs(15);
@@ -30,11 +31,13 @@ pub struct Taken {
 }
 
 pub async fn list(State(api): State<Api>) -> Json<Vec<RelocationStatus>> {
-    Json(api.parts.view().relocations())
+    let all = api.parts.view().relocations();
+    Json(all.into_iter().map(|status| told(status, &*api.parts.keys)).collect())
 }
 
 pub async fn one(State(api): State<Api>, Path(id): Path<String>) -> Result<Json<RelocationStatus>, Problem> {
-    find(&api, parse_id(&id)?).map(Json)
+    let status = find(&api, parse_id(&id)?)?;
+    Ok(Json(told(status, &*api.parts.keys)))
 }
 
 /// Publishes the body as it came, once it is known to be a request that the conduit will understand.
@@ -117,7 +120,7 @@ fn ended(status: &RelocationStatus, remedy: &str) -> Problem {
     Problem::new(StatusCode::CONFLICT, Failure::never(Code::InvalidRequest, detail, remedy))
 }
 
-fn parse_id(id: &str) -> Result<RelocationId, Problem> {
+pub(super) fn parse_id(id: &str) -> Result<RelocationId, Problem> {
     id.parse().map_err(|_| {
         let shown: String = id.chars().take(64).collect();
         let detail = format!("`{shown}` is not the id of a relocation");

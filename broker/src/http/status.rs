@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio::time::Instant;
 
 use super::Api;
+use crate::keys::told;
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -31,7 +32,7 @@ pub async fn status(State(api): State<Api>) -> Json<StatusDocument> {
         |worker: WorkerStatus| WorkerStatus { pid: api.parts.placement.pid(&worker.seen.worker), ..worker };
     Json(StatusDocument {
         version: VERSION.to_owned(),
-        relocations,
+        relocations: relocations.into_iter().map(|status| told(status, &*api.parts.keys)).collect(),
         providers: api.parts.survey.statuses(),
         workers: workers.into_iter().map(with_pid).collect(),
         queues: api.parts.queues.statuses(),

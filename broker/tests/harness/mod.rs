@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fluidcloud_broker::placement::Placement;
-use fluidcloud_broker::{Broker, BrokerOptions, Error};
+use fluidcloud_broker::{Broker, BrokerOptions, Error, Handed, KeyDesk};
 use fluidcloud_proto::bus::memory::MemoryBus;
 use fluidcloud_proto::bus::{Queue, SharedBus, Subscription, publish_command, publish_notice, receive};
 use fluidcloud_proto::command::{BrokerCommand, Control, WorkerNeed};
 use fluidcloud_proto::event::{Event, Notice, WorkerSeen};
+use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{ProviderId, RelocationId, WorkerId};
+use fluidcloud_proto::kept::KeyReport;
 use fluidcloud_proto::offer::{Need, Offer};
 use fluidcloud_proto::plan::MigratorKind;
 use fluidcloud_proto::request::Needs;
@@ -25,6 +27,35 @@ use tokio_util::sync::CancellationToken;
 /// How long anything here may take.
 const SOON: Duration = Duration::from_secs(20);
 
+pub const PRIVATE: &str = "-----BEGIN OPENSSH PRIVATE KEY-----\nsecret\n";
+
+/// Of whatever relocation, called `ops`.
+#[derive(Debug, Default)]
+pub struct OneKey {
+    pub taken: Mutex<bool>,
+}
+
+impl KeyDesk for OneKey {
+    fn hand_out(&self, relocation: RelocationId, name: Option<&str>) -> Result<Handed, Failure> {
+        if name.is_some_and(|name| name != "ops key") {
+            return Err(Failure::never(
+                Code::UnknownKey,
+                format!("{relocation} has no such key"),
+                "name another",
+            ));
+        }
+        if std::mem::replace(&mut *self.taken.lock().unwrap(), true) {
+            return Err(Failure::never(Code::KeyTaken, "it was handed out", "ask whoever took it"));
+        }
+        Ok(Handed { name: "ops key".into(), private: PRIVATE.into() })
+    }
+
+    fn standing(&self, _relocation: RelocationId) -> Vec<KeyReport> {
+        let taken_at = self.taken.lock().unwrap().then_some(time::OffsetDateTime::UNIX_EPOCH);
+        vec![KeyReport { component: "app".parse().unwrap(), name: "ops key".into(), taken_at }]
+    }
+}
+
 #[derive(Debug)]
 pub struct Harness {
     pub bus: SharedBus,
@@ -32,6 +63,7 @@ pub struct Harness {
     pub client: reqwest::Client,
     pub cloud_b: Arc<MemoryProvider>,
     pub placement: Arc<Noted>,
+    pub keys: Arc<OneKey>,
     /// What the broker tells the conduit, after its first call for a report.
     pub control: Subscription,
     shutdown: CancellationToken,
@@ -47,12 +79,14 @@ impl Harness {
         let cloud_b = Arc::new(MemoryProvider::builder("cloud-b").build());
         let cloud_a = Arc::new(MemoryProvider::builder("cloud-a").build());
         let placement = Arc::new(Noted::default());
+        let keys = Arc::new(OneKey::default());
         let options = BrokerOptions {
             bus: bus.clone(),
             registry: Registry::default().with(cloud_a).with(cloud_b.clone()),
             providers: vec![],
             http: "127.0.0.1:0".parse().unwrap(),
             placement: placement.clone(),
+            keys: keys.clone(),
         };
         let mut control = bus.subscribe(&Queue::Control, 16).await.unwrap();
         let broker = Broker::new(options).await.unwrap();
@@ -63,7 +97,7 @@ impl Harness {
         assert_eq!(report.body, Control::Report);
         report.delivery.ack().await.unwrap();
         let client = reqwest::Client::builder().no_proxy().timeout(SOON).build().unwrap();
-        Self { bus, base, client, cloud_b, placement, control, shutdown, running }
+        Self { bus, base, client, cloud_b, placement, keys, control, shutdown, running }
     }
 
     /// Ends the broker, which must end well.

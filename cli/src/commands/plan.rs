@@ -46,7 +46,7 @@ pub async fn run(config: &Config, told: PlanArgs) -> Result<(), Fault> {
         fluidcloud_broker::offers_now(&registry, &config.providers, &need(&request, &topology)).await;
     let target = chosen(&offers)?;
     let provider = registry.get(&target)?;
-    suits(&request, &*provider)?;
+    suits(&request, &*registry.get(&request.service.provider)?, &*provider)?;
     let plan = for_target(&request, &topology, &*provider)?;
     let preview = of_plan(plan, &request, &topology, None);
     let rehearsed = match told.rehearse {

@@ -4,11 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fluidcloud_broker::placement::{Placement, WorkerBody};
-use fluidcloud_broker::{Broker, BrokerOptions};
-use fluidcloud_conduit::{Conduit, ConduitOptions, SqliteStore};
+use fluidcloud_broker::{Broker, BrokerOptions, Handed, KeyDesk};
+use fluidcloud_conduit::{Conduit, ConduitOptions, DirectoryKeys, Keys, SqliteStore};
 use fluidcloud_migrators::worker::{self, Worker, WorkerOptions};
 use fluidcloud_migrators::{Migrators, ViaductBinary};
 use fluidcloud_proto::bus::SharedBus;
+use fluidcloud_proto::failure::Failure;
+use fluidcloud_proto::ids::RelocationId;
+use fluidcloud_proto::kept::KeyReport;
 use fluidcloud_providers::Registry;
 
 use crate::config::Config;
@@ -16,6 +19,8 @@ use crate::fault::{Exit, Fault};
 
 /// The relocation log, in the state directory.
 const LOG_FILE: &str = "relocations.sqlite";
+/// Beside it.
+const KEYS_DIR: &str = "keys";
 /// How long a role waits at its start for RabbitMQ, which may be starting too.
 pub const BUS_PATIENCE: Duration = Duration::from_secs(60);
 
@@ -23,7 +28,29 @@ pub fn conduit(config: &Config, bus: SharedBus, registry: &Registry) -> Result<C
     let path = config.state.join(LOG_FILE);
     let store = SqliteStore::open(&path).map_err(|error| Fault::from_error(Exit::Failed, &error))?;
     tracing::info!(log = %path.display(), "relocation log opened");
-    Ok(Conduit::new(ConduitOptions::new(bus, Arc::new(store), registry.clone())))
+    Ok(Conduit::new(ConduitOptions::new(bus, Arc::new(store), registry.clone(), Arc::new(keys(config)))))
+}
+
+/// Where the private halves of created key pairs wait. A broker on the conduit's host finds them there too.
+fn keys(config: &Config) -> DirectoryKeys {
+    DirectoryKeys::at(config.state.join(KEYS_DIR))
+}
+
+#[derive(Debug)]
+struct Desk(DirectoryKeys);
+
+impl KeyDesk for Desk {
+    fn hand_out(&self, relocation: RelocationId, name: Option<&str>) -> Result<Handed, Failure> {
+        let handed = self.0.hand_out(relocation, name).map_err(|error| error.to_failure())?;
+        Ok(Handed { name: handed.name, private: handed.private.reveal().to_owned() })
+    }
+
+    fn standing(&self, relocation: RelocationId) -> Vec<KeyReport> {
+        self.0.standing(relocation).unwrap_or_else(|error| {
+            tracing::warn!(%relocation, %error, "cannot tell of its keys");
+            Vec::new()
+        })
+    }
 }
 
 pub async fn broker(
@@ -38,6 +65,7 @@ pub async fn broker(
         providers: config.providers.clone(),
         http: config.http.listen,
         placement,
+        keys: Arc::new(Desk(keys(config))),
     };
     let broker = Broker::new(options).await?;
     tracing::info!(http = %config.http.listen, "the API listens");

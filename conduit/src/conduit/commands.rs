@@ -46,7 +46,9 @@ impl Owner {
             let target = state.target.as_ref().ok_or_else(amiss)?;
             let topology = state.topology.as_ref().ok_or_else(amiss)?;
             let provider = self.means.registry.get(target).map_err(|error| error.to_failure())?;
-            plan::suits(&state.request, &*provider)?;
+            let source = self.means.registry.get(&state.request.service.provider);
+            let source = source.map_err(|error| error.to_failure())?;
+            plan::suits(&state.request, &*source, &*provider)?;
             let plan = Box::new(plan::for_target(&state.request, topology, &*provider)?);
             Ok(Fact::Planned { plan, hardware: provider.hardware().clone() })
         })();

@@ -108,7 +108,7 @@ impl Owner {
     /// Takes the log over and folds it. Work begins with `serve`.
     pub async fn recover(options: ConduitOptions) -> Result<Self, Error> {
         let tenure = options.store.take_over().await?;
-        let means = Means { registry: options.registry, web: options.web };
+        let means = Means { registry: options.registry, web: options.web, keys: options.keys };
         let mut owner = Self {
             mouth: Mouth::new(options.bus.clone()),
             bus: options.bus,

@@ -26,6 +26,9 @@ const ADAPT_SECS: f64 = 90.0;
 const FOLD_SECS: f64 = 30.0;
 const REWRITE_SECS: f64 = 20.0;
 const VERIFY_SECS: f64 = 60.0;
+const SNAPSHOT_SECS: f64 = 30.0;
+/// Most storage clones at once.
+const SET_ASIDE_SECS: f64 = 5.0;
 
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Preview {
@@ -110,7 +113,8 @@ pub async fn dry_run(
     measured_bytes_per_sec: Option<u64>,
 ) -> Result<Preview, Failure> {
     let provider = registry.get(target).map_err(|error| error.to_failure())?;
-    super::suits(request, &*provider)?;
+    let source = registry.get(&request.service.provider).map_err(|error| error.to_failure())?;
+    super::suits(request, &*source, &*provider)?;
     let topology = inspect(registry, web, request).await?;
     let plan = super::for_target(request, &topology, &*provider)?;
     Ok(of_plan(plan, request, &topology, measured_bytes_per_sec))
@@ -179,6 +183,10 @@ fn bytes_of(step: &StepId, topology: &Topology) -> u64 {
             .placed(&id.component)
             .and_then(|placed| placed.instance.disk(&id.disk))
             .map_or(0, |disk| disk.allocated_bytes),
+        StepId::KeepImage(name) => topology
+            .placed(name)
+            .and_then(|placed| placed.instance.root())
+            .map_or(0, |disk| disk.allocated_bytes),
         _ => 0,
     }
 }
@@ -195,6 +203,9 @@ fn seconds_of(step: &StepId, bytes: u64, rate: Rate) -> f64 {
         StepId::Adapt(_) => ADAPT_SECS,
         StepId::Rewrite(_) => REWRITE_SECS,
         StepId::Verify(_) => VERIFY_SECS,
+        StepId::Snapshot(_) => SNAPSHOT_SECS,
+        StepId::SetAside(_) => SET_ASIDE_SECS,
+        StepId::KeepImage(_) => QUICK_SECS + moving,
         _ => QUICK_SECS,
     }
 }
@@ -214,7 +225,8 @@ fn is_early(step: &StepId, topology: &Topology) -> bool {
 }
 
 fn is_late(step: &StepId) -> bool {
-    matches!(step, StepId::Commit | StepId::Tidy)
+    // Snapshot and image are made beside what the service waits for.
+    matches!(step, StepId::Commit | StepId::Tidy | StepId::Snapshot(_) | StepId::KeepImage(_))
 }
 
 /// Seconds of the longest chain through the steps that count.

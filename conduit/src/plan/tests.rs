@@ -336,14 +336,14 @@ fn a_target_whose_guests_get_their_addresses_late_is_refused_with_the_remedy() {
         let registry = fluidcloud_providers::Registry::from_config(&[config]).unwrap();
         registry.get(&"cloud-b".parse().unwrap()).unwrap()
     };
-    super::suits(&asked, &*config("memory")).unwrap();
-    let refused = super::suits(&asked, &*config("libvirt")).unwrap_err();
+    super::suits(&asked, &*config("memory"), &*config("memory")).unwrap();
+    let refused = super::suits(&asked, &*config("memory"), &*config("libvirt")).unwrap_err();
     assert!(
         refused.message.contains("component a at cloud-b") && refused.remedy.contains("a name"),
         "{refused}"
     );
     let nothing = request(json!([{"name": "a", "instance": {"id": "a"}}]), json!([]));
-    super::suits(&nothing, &*config("libvirt")).unwrap();
+    super::suits(&nothing, &*config("libvirt"), &*config("libvirt")).unwrap();
 }
 
 #[test]

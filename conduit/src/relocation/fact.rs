@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use fluidcloud_proto::failure::Failure;
 use fluidcloud_proto::furniture::Furnished;
 use fluidcloud_proto::ids::{Epoch, InstanceName, WorkerId};
+use fluidcloud_proto::kept::Kept;
 use fluidcloud_proto::offer::Offer;
 use fluidcloud_proto::plan::{Plan, StepId};
 use fluidcloud_proto::progress::TransferProgress;
@@ -124,6 +125,11 @@ pub enum Done {
     Created {
         instance: InstanceName,
     },
+    /// What stays: of a snapshot or an image.
+    Kept {
+        kept: Vec<Kept>,
+    },
+    SetAside,
     Verified {
         addresses: Vec<IpAddr>,
         checks: Vec<CheckReport>,
@@ -190,6 +196,8 @@ impl Done {
             | (Done::Observed { .. }, StepId::Observe(_))
             | (Done::Frozen { .. }, StepId::Freeze(_))
             | (Done::Created { .. }, StepId::Create(_))
+            | (Done::Kept { .. }, StepId::Snapshot(_) | StepId::KeepImage(_))
+            | (Done::SetAside, StepId::SetAside(_))
             | (Done::Verified { .. }, StepId::Verify(_))
             | (Done::Committed, StepId::Commit)
             | (Done::Tidied, StepId::Tidy) => true,

@@ -137,6 +137,9 @@ impl Step {
                 | StepId::Copy(_)
                 | StepId::Freeze(_)
                 | StepId::Create(_)
+                | StepId::Snapshot(_)
+                | StepId::SetAside(_)
+                | StepId::KeepImage(_)
                 | StepId::Verify(_)
                 | StepId::Commit
         )

@@ -128,6 +128,9 @@ impl Relocation {
             | StepId::Copy(_)
             | StepId::Freeze(_)
             | StepId::Create(_)
+            | StepId::Snapshot(_)
+            | StepId::SetAside(_)
+            | StepId::KeepImage(_)
             | StepId::Verify(_)
             | StepId::Commit => true,
             // Its undo is the last look for anything that carries our tag.

@@ -9,18 +9,23 @@ use crate::relocation::Done;
 impl Scene<'_> {
     pub(super) async fn furnish(&self) -> Result<Done, Failure> {
         let relocation = self.relocation;
-        let surroundings = relocation.topology.as_ref().map(|topology| topology.surroundings.clone());
+        let around = relocation.topology.as_ref().map(|topology| topology.surroundings.clone());
+        let around = around.unwrap_or_default();
         let order = Furnishing {
             relocation: relocation.id,
             source: relocation.request.service.provider.clone(),
-            surroundings: surroundings.unwrap_or_default(),
+            surroundings: self.undecided(&around),
+            decisions: self.decisions(&around)?,
         };
         let furnished = call("the furnishing of the target", self.target.furnish(&order)).await?;
         Ok(Done::Furnished { furnished })
     }
 
     pub(super) async fn unfurnish(&self) -> Result<(), Failure> {
-        call("the removal of what was furnished", self.target.unfurnish(self.relocation.id)).await
+        let id = self.relocation.id;
+        call("the removal of what was furnished", self.target.unfurnish(id)).await?;
+        // Of no use any more.
+        self.keys.remove(id).map_err(|error| error.to_failure())
     }
 
     /// How large each instance is that moves.

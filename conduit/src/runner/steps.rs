@@ -17,18 +17,21 @@ impl Scene<'_> {
         let relocation = self.relocation;
         let need = relocation.need()?;
         let names = relocation.moving().map(|(_, wanted)| crate::relocation::target_name(wanted).clone());
+        // What is set aside for an image is a disk for a while.
+        let aside = relocation.moving().filter(|(_, wanted)| wanted.image.is_some()).count();
         let reservation = Reservation {
             relocation: relocation.id,
             instances: names.collect(),
             vcpus: need.vcpus,
             memory_bytes: need.memory_bytes,
             disk_bytes: need.disk_bytes,
-            disks: u32::try_from(self.disks()?.len()).unwrap_or(u32::MAX),
+            disks: u32::try_from(self.disks()?.len() + aside).unwrap_or(u32::MAX),
             sizes: self.sizes()?,
             networks: self.untold_networks()?,
         };
         call("the reservation", self.target.reserve(&reservation)).await?;
         self.reserve_alone().await?;
+        self.reserve_kept().await?;
         Ok(Done::Reserved)
     }
 
@@ -133,6 +136,7 @@ impl Scene<'_> {
             nics: found.nics.clone(),
             settings: found.settings.clone(),
             furnished: relocation.furnished().cloned().unwrap_or_default(),
+            launched: self.launched(component, relocation.component(component)?),
             autostart: found.autostart,
             note: format!(
                 "relocated from {} at {} by FluidCloud ({})",

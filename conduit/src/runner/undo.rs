@@ -32,6 +32,9 @@ impl Scene<'_> {
                 let name = self.target_name(component)?;
                 call("the removal of the target", self.target.delete_instance(id, name)).await
             }
+            StepId::Snapshot(component) => self.undo_snapshot(component).await,
+            StepId::SetAside(component) => self.undo_set_aside(component).await,
+            StepId::KeepImage(component) => self.undo_keep_image(component).await,
             StepId::Freeze(component) => {
                 let name = self.source_name(component)?;
                 // Without our mark it was not touched, and whoever stopped or paused it had a reason.
@@ -79,6 +82,7 @@ impl Scene<'_> {
 
     async fn sweep_target(&self, id: RelocationId) -> Result<(), Failure> {
         self.sweep_alone().await?;
+        self.sweep_kept().await?;
         let left = self.made().await?;
         if left.is_empty() {
             return Ok(());

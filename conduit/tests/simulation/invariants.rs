@@ -74,8 +74,10 @@ async fn moved(case: &str, world: &World, state: &Relocation) {
         assert_eq!(target("app", "hdb"), None, "{case}: the staging disk is gone");
         let furniture = made.extract_if(.., |made| matches!(made, Made::Furniture { .. })).count();
         assert_eq!(furniture, report(state).furnished.len(), "{case}: all of it was made");
-        assert_eq!(furniture, 3, "{case}: what the instances stand in");
-        assert_eq!(made.len(), 4, "{case}: two disks and two instances: {made:?}");
+        assert_eq!(furniture, 4, "{case}: what the instances stand in, and an address");
+        let image = Made::Image { name: "db-golden".into() };
+        assert!(made.contains(&image), "{case}: {made:?}");
+        assert_eq!(made.len(), 5, "{case}: two disks, two instances and the image: {made:?}");
         assert!(!made.iter().any(|made| matches!(made, Made::Scrap { .. })), "{case}: {made:?}");
     }
     for name in ["shop", "shop-db"] {
@@ -85,6 +87,7 @@ async fn moved(case: &str, world: &World, state: &Relocation) {
         let starts = !world.script.stopped && !untidy;
         assert!(world.b.starts_by_itself(&name) || !starts, "{case}: {name} starts by itself as before");
     }
+    kept(case, world, state);
     let report = report(state);
     assert_eq!(report.instances.len(), 2, "{case}");
     assert!(report.checks.iter().all(|check| check.passed && check.before == check.after), "{case}");
@@ -94,6 +97,19 @@ async fn moved(case: &str, world: &World, state: &Relocation) {
         "{case}"
     );
     assert_eq!(report.downtime_seconds.is_some(), !world.script.stopped, "{case}");
+}
+
+/// Each shows the disk as it was then, and is told of.
+fn kept(case: &str, world: &World, state: &Relocation) {
+    let snapshots = world.a.kept_bytes();
+    assert_eq!(snapshots.len(), 1, "{case}: {snapshots:?}");
+    assert_eq!((snapshots[0].0.as_str(), &snapshots[0].1[..]), ("db-before", &content(11)[..]), "{case}");
+    let images = world.b.kept_bytes();
+    assert_eq!(images.len(), 1, "{case}: {images:?}");
+    assert_eq!(images[0].1[..CONTENT], content(11)[..CONTENT], "{case}: the root disk is in the image");
+    assert_eq!(images[0].1[ADAPTED], b'A', "{case}: as it was launched");
+    let told: Vec<String> = report(state).kept.into_iter().map(|kept| kept.name).collect();
+    assert_eq!(told, ["db-before", "db-golden"], "{case}");
 }
 
 async fn nothing_is_left(case: &str, world: &World, state: &Relocation) {

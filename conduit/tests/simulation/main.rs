@@ -4,6 +4,7 @@
 mod alone;
 mod copies;
 mod crashes;
+mod decided;
 mod failures;
 mod invariants;
 mod points;

@@ -1,5 +1,6 @@
 //! Requests: the same again, the same id with another body, several at once, two for one instance, there and back.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use fluidcloud_conduit::relocation::{Fact, Relocation};
@@ -229,7 +230,12 @@ fn a_second_conduit_on_the_same_log_fences_the_first() {
         let world = play.world.clone();
         let first = tokio::spawn(async move {
             let registry = fluidcloud_providers::Registry::default();
-            let options = ConduitOptions::new(world.bus.clone(), world.store.clone(), registry);
+            let options = ConduitOptions::new(
+                world.bus.clone(),
+                world.store.clone(),
+                registry,
+                Arc::new(world.keys.clone()),
+            );
             Conduit::new(options).run(Default::default()).await
         });
         tokio::time::sleep(Duration::from_secs(5)).await;

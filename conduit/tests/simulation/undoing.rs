@@ -15,7 +15,7 @@ use crate::world::{Play, Script, World};
 use crate::{invariants, play_with, points_of, simulate};
 
 /// The calls that take something back, each only made in an undo, and the ones that let the undo begin late.
-const UNDOS: [(&str, Op); 8] = [
+const UNDOS: [(&str, Op); 11] = [
     ("cloud-b", Op::Stop),
     ("cloud-b", Op::DeleteInstance),
     ("cloud-b", Op::ReleaseAddresses),
@@ -24,6 +24,9 @@ const UNDOS: [(&str, Op); 8] = [
     ("cloud-a", Op::Start),
     ("cloud-b", Op::DeleteDisk),
     ("cloud-b", Op::MadeFor),
+    ("cloud-b", Op::DropImage),
+    ("cloud-b", Op::DropAside),
+    ("cloud-a", Op::DropSnapshot),
 ];
 
 fn rolls_back() -> Script {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use fluidcloud_conduit::relocation::{Fact, Relocation, Stage};
 use fluidcloud_conduit::web::{Answer, Error as WebError, Web};
-use fluidcloud_conduit::{Clock, Conduit, ConduitOptions, MemoryStore, Store};
+use fluidcloud_conduit::{Clock, Conduit, ConduitOptions, MemoryKeys, MemoryStore, Store};
 use fluidcloud_proto::bus::memory::MemoryBus;
 use fluidcloud_proto::bus::{Bus, Message, Queue, SharedBus, publish_command, receive};
 use fluidcloud_proto::command::{BrokerCommand, Control};
@@ -64,6 +64,7 @@ pub struct World {
     pub witness: Witness,
     pub bus: Arc<MemoryBus>,
     pub store: Arc<dyn Store>,
+    pub keys: MemoryKeys,
     pub points: Points,
     pub script: Arc<Script>,
     pub id: RelocationId,
@@ -107,7 +108,12 @@ pub fn request(id: RelocationId) -> RelocationRequest {
                 "volumes": [{"disk": "hdb", "fold_into": "/srv/data"}],
                 "rewrite": [{"file": "/etc/shop.json", "match": "a", "replace": "{{address:db}} {{address:store}}"}],
             }},
-            {"name": "db", "instance": {"id": "shop-db"}},
+            {"name": "db", "instance": {
+                "id": "shop-db",
+                "snapshot": "db-before",
+                "image": {"name": "db-golden", "format": "raw"},
+                "launch": {"floating_ip": "new"},
+            }},
             {"name": "store", "stays": {"kind": "object-store", "url": "http://10.9.9.9:9000/"}},
         ]},
         "target": {},
@@ -148,6 +154,7 @@ impl Play {
             witness,
             bus: MemoryBus::new(),
             store,
+            keys: MemoryKeys::default(),
             points,
             script: Arc::new(script),
             id: RelocationId::new(),
@@ -250,7 +257,8 @@ impl Play {
             Registry::default().with(Arc::new(pointed(&world.a))).with(Arc::new(pointed(&world.b)));
         let bus = PointedBus { inner: world.said_over(), points: points.clone() };
         let store = PointedStore { inner: world.store.clone(), points: points.clone() };
-        let mut options = ConduitOptions::new(Arc::new(bus), Arc::new(store), registry);
+        let mut options =
+            ConduitOptions::new(Arc::new(bus), Arc::new(store), registry, Arc::new(world.keys.clone()));
         let (offset, born) = (world.clock_offset.clone(), world.born);
         options.web = Arc::new(world.clone());
         options.active_max = world.script.active_max.unwrap_or(options.active_max);

@@ -9,15 +9,16 @@ use fluidcloud_conduit::relocation::Entry;
 use fluidcloud_conduit::store::{Error as StoreError, Store, Tenure};
 use fluidcloud_proto::bus::{Bus, Depth, Error as BusError, Message, Queue, SharedBus, Subscription};
 use fluidcloud_proto::furniture::Furnished;
-use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
+use fluidcloud_proto::ids::{ComponentName, DiskId, InstanceName, ProviderId, RelocationId};
+use fluidcloud_proto::kept::Kept;
 use fluidcloud_proto::status::Capacity;
 use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{DiskPlace, Instance, Nic, Power};
 use fluidcloud_providers::memory::MemoryProvider;
 use fluidcloud_providers::{
-    DiskOrder, Error, Furnishing, ImageStore, InstanceOrder, Made, ObjectStore, Provider, Reservation, Site,
-    Stopped, Volumes,
+    DiskOrder, Error, Furnishing, ImageStore, InstanceOrder, KeepOrder, Keepsakes, Made, ObjectStore,
+    Provider, Reservation, Site, SnapshotOrder, Stopped, Volumes,
 };
 use tokio::sync::{broadcast, watch};
 
@@ -258,10 +259,47 @@ impl Provider for PointedProvider {
     fn volumes(&self) -> Result<Arc<dyn Volumes>, Error> {
         self.inner.volumes()
     }
+    fn decides(&self) -> bool {
+        self.inner.decides()
+    }
+    fn keepsakes(&self) -> Result<Arc<dyn Keepsakes>, Error> {
+        Ok(Arc::new(PointedKeepsakes(Self { inner: self.inner.clone(), points: self.points.clone() })))
+    }
     fn images(&self) -> Result<Arc<dyn ImageStore>, Error> {
         self.inner.images()
     }
     fn objects(&self) -> Result<Arc<dyn ObjectStore>, Error> {
         self.inner.objects()
+    }
+}
+
+#[derive(Debug)]
+struct PointedKeepsakes(PointedProvider);
+
+#[async_trait]
+impl Keepsakes for PointedKeepsakes {
+    async fn may_keep(&self, order: &KeepOrder) -> Result<(), Error> {
+        self.0.call("may_keep", self.0.inner.may_keep(order)).await
+    }
+    async fn take_snapshot(&self, order: &SnapshotOrder) -> Result<Vec<Kept>, Error> {
+        self.0.call("take_snapshot", self.0.inner.take_snapshot(order)).await
+    }
+    async fn drop_snapshot(&self, relocation: RelocationId, component: &ComponentName) -> Result<(), Error> {
+        self.0.call("drop_snapshot", self.0.inner.drop_snapshot(relocation, component)).await
+    }
+    async fn set_aside(&self, order: &KeepOrder) -> Result<(), Error> {
+        self.0.call("set_aside", self.0.inner.set_aside(order)).await
+    }
+    async fn drop_aside(&self, relocation: RelocationId, component: &ComponentName) -> Result<(), Error> {
+        self.0.call("drop_aside", self.0.inner.drop_aside(relocation, component)).await
+    }
+    async fn keep_image(&self, order: &KeepOrder) -> Result<Kept, Error> {
+        self.0.call("keep_image", self.0.inner.keep_image(order)).await
+    }
+    async fn drop_image(&self, relocation: RelocationId, component: &ComponentName) -> Result<(), Error> {
+        self.0.call("drop_image", self.0.inner.drop_image(relocation, component)).await
+    }
+    async fn kept(&self, relocation: RelocationId) -> Result<Vec<Kept>, Error> {
+        self.0.inner.kept(relocation).await
     }
 }

@@ -4,6 +4,7 @@
 mod addresses;
 mod alone;
 mod guest;
+mod launch;
 mod needs;
 #[cfg(test)]
 mod tests;
@@ -85,7 +86,8 @@ fn components(service: &Service) -> Result<(), Failure> {
             "add a component with an `instance` and its `id` at the source, or with a `volume`, `image` or `container`",
         ));
     }
-    alone::check(&service.components)
+    alone::check(&service.components)?;
+    launch::check(&service.components)
 }
 
 /// Exactly one of what moves and what stays.

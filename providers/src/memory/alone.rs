@@ -14,6 +14,7 @@ use futures::StreamExt;
 use md5::{Digest, Md5};
 
 use super::cloud::DiskImage;
+use super::keepsakes::KeptHeld;
 use super::{MemoryProvider, lock};
 use crate::bytes::{ByteStream, Source};
 use crate::error::Error;
@@ -30,6 +31,8 @@ pub(super) struct Shelf {
     pub containers: BTreeMap<String, ContainerHeld>,
     /// Names given to disks that relocations made, by path.
     pub disk_names: BTreeMap<String, String>,
+    /// What stays of instances that moved.
+    pub kept: Vec<KeptHeld>,
 }
 
 #[derive(Clone, Debug)]

@@ -111,6 +111,7 @@ impl Builder {
             shelf: Default::default(),
             surroundings: self.surroundings,
             furniture: BTreeMap::new(),
+            lent: Default::default(),
         };
         let provider = MemoryProvider {
             id: self.id,
@@ -164,6 +165,7 @@ impl MemoryProvider {
             firmware: guest.firmware,
             disks,
             nics: guest.nics.into_iter().map(nic).collect(),
+            launched: Default::default(),
             concerns: guest.concerns,
             note: String::new(),
             made_at: OffsetDateTime::now_utc(),

@@ -10,7 +10,9 @@ use fluidcloud_proto::topology::{Concern, DiskPlace, Firmware, Nic, Power};
 use time::OffsetDateTime;
 
 use super::alone::Shelf;
-use crate::provider::Stopped;
+use super::furniture::Lent;
+use super::keepsakes::Role;
+use crate::provider::{Launched, Stopped};
 
 #[derive(Debug)]
 pub(super) struct Cloud {
@@ -25,6 +27,7 @@ pub(super) struct Cloud {
     pub surroundings: Surroundings,
     /// By kind and name, with the relocation that made it.
     pub furniture: BTreeMap<(FurnitureKind, String), Option<RelocationId>>,
+    pub lent: Lent,
 }
 
 #[derive(Clone, Debug)]
@@ -44,6 +47,7 @@ pub(super) struct Held {
     /// Root first.
     pub disks: Vec<(DiskName, DiskPlace)>,
     pub nics: Vec<Nic>,
+    pub launched: Launched,
     pub concerns: Vec<Concern>,
     pub note: String,
     pub made_at: OffsetDateTime,
@@ -84,6 +88,12 @@ impl Cloud {
             memory_bytes: self.whole.memory_bytes.saturating_sub(memory),
             disk_bytes: self.whole.disk_bytes.saturating_sub(disk),
         }
+    }
+
+    /// What only the move needed.
+    pub fn settle(&mut self, relocation: RelocationId) {
+        self.scraps.retain(|_, owner| *owner != relocation);
+        self.shelf.kept.retain(|held| held.relocation != relocation || held.role != Role::Aside);
     }
 
     pub fn put(&mut self, path: &str, offset: usize, bytes: &[u8]) {

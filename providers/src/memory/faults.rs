@@ -43,10 +43,18 @@ pub enum Op {
     Surroundings,
     Furnish,
     Unfurnish,
+    MayKeep,
+    TakeSnapshot,
+    DropSnapshot,
+    SetAside,
+    DropAside,
+    KeepImage,
+    DropImage,
+    Kept,
 }
 
 impl Op {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 41] = [
         Self::Capacity,
         Self::Instances,
         Self::Inspect,
@@ -80,6 +88,14 @@ impl Op {
         Self::Surroundings,
         Self::Furnish,
         Self::Unfurnish,
+        Self::MayKeep,
+        Self::TakeSnapshot,
+        Self::DropSnapshot,
+        Self::SetAside,
+        Self::DropAside,
+        Self::KeepImage,
+        Self::DropImage,
+        Self::Kept,
     ];
 }
 

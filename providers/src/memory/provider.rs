@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use fluidcloud_proto::furniture::{Furnished, FurnitureKind};
 use fluidcloud_proto::ids::{DiskId, InstanceName, ProviderId, RelocationId};
 use fluidcloud_proto::status::Capacity;
-use fluidcloud_proto::surroundings::Surroundings;
+use fluidcloud_proto::surroundings::{Settings, Surroundings};
 use fluidcloud_proto::task::Hardware;
 use fluidcloud_proto::topology::{Disk, DiskFormat, DiskPlace, DiskRole, Instance, Nic, Power};
 use fluidcloud_proto::usage::Usage;
@@ -21,8 +21,9 @@ use super::{MemoryProvider, Op, lock};
 use crate::error::Error;
 use crate::furnishing::Furnishing;
 use crate::image_store::ImageStore;
+use crate::keepsakes::Keepsakes;
 use crate::object_store::ObjectStore;
-use crate::provider::{DiskOrder, InstanceOrder, Made, Period, Provider, Reservation, Stopped};
+use crate::provider::{DiskOrder, InstanceOrder, Launched, Made, Period, Provider, Reservation, Stopped};
 use crate::site::Site;
 use crate::volumes::Volumes;
 
@@ -38,7 +39,7 @@ impl MemoryProvider {
         lost.map_or(Ok(done), Err)
     }
 
-    fn unknown(&self, instance: &InstanceName) -> Error {
+    pub(super) fn unknown(&self, instance: &InstanceName) -> Error {
         Error::UnknownInstance { provider: self.id.to_string(), instance: instance.to_string() }
     }
 
@@ -63,15 +64,15 @@ impl MemoryProvider {
     }
 
     /// As it gives them.
-    fn nic(&self, ordered: &Nic, furnished: &Furnished) -> Nic {
-        let network = furnished.find(FurnitureKind::Network, &ordered.network);
+    fn nic(&self, ordered: &Nic, order: &InstanceOrder) -> Nic {
+        let network = order.furnished.find(FurnitureKind::Network, &ordered.network);
         Nic {
             mac: ordered.mac.clone(),
             model: self.hardware.nic.clone(),
             network: network.map_or("default", |network| network.target.as_str()).to_owned(),
             addresses: Vec::new(),
             floating: Vec::new(),
-            security_groups: Vec::new(),
+            security_groups: order.launched.security_group.iter().cloned().collect(),
         }
     }
 
@@ -219,8 +220,12 @@ impl Provider for MemoryProvider {
         true
     }
 
+    fn decides(&self) -> bool {
+        true
+    }
+
     async fn furnish(&self, order: &Furnishing) -> Result<Furnished, Error> {
-        self.call(Op::Furnish, order.relocation, |cloud| Ok(cloud.furnish(order)))
+        self.call(Op::Furnish, order.relocation, |cloud| cloud.furnish(self.id.as_str(), order))
     }
 
     async fn unfurnish(&self, relocation: RelocationId) -> Result<(), Error> {
@@ -284,10 +289,7 @@ impl Provider for MemoryProvider {
             Ok(order
                 .nics
                 .iter()
-                .map(|nic| Nic {
-                    addresses: address(nic).into_iter().collect(),
-                    ..self.nic(nic, &order.furnished)
-                })
+                .map(|nic| Nic { addresses: address(nic).into_iter().collect(), ..self.nic(nic, order) })
                 .collect())
         })
     }
@@ -332,7 +334,8 @@ impl Provider for MemoryProvider {
                 memory_bytes: order.memory_bytes,
                 firmware: order.firmware,
                 disks: order.disks.iter().map(|(disk, place)| (disk.disk.clone(), place.clone())).collect(),
-                nics: order.nics.iter().map(|nic| self.nic(nic, &order.furnished)).collect(),
+                nics: order.nics.iter().map(|nic| self.nic(nic, order)).collect(),
+                launched: order.launched.clone(),
                 concerns: Vec::new(),
                 note: order.note.clone(),
                 made_at: OffsetDateTime::now_utc(),
@@ -356,7 +359,7 @@ impl Provider for MemoryProvider {
 
     async fn settle(&self, relocation: RelocationId) -> Result<(), Error> {
         self.call(Op::Settle, relocation, |cloud| {
-            cloud.scraps.retain(|_, owner| *owner != relocation);
+            cloud.settle(relocation);
             for held in cloud.instances.values_mut().filter(|held| held.made_for == Some(relocation)) {
                 held.autostart |= held.will_autostart;
             }
@@ -393,6 +396,8 @@ impl Provider for MemoryProvider {
             let images =
                 images.filter(|held| held.made_for.as_ref().is_some_and(|(id, ..)| *id == relocation));
             made.extend(images.map(|held| Made::Image { name: held.image.name.clone() }));
+            let kept = cloud.shelf.kept.iter().filter(|held| held.relocation == relocation);
+            made.extend(kept.map(super::keepsakes::KeptHeld::made));
             made.extend(scraps.map(|(path, _)| Made::Scrap { path: path.clone() }));
             made.extend(cloud.furniture_of(relocation).map(|what| Made::Furniture { what }));
             Ok(made)
@@ -404,6 +409,10 @@ impl Provider for MemoryProvider {
     }
 
     fn images(&self) -> Result<Arc<dyn ImageStore>, Error> {
+        Ok(Arc::new(self.clone()))
+    }
+
+    fn keepsakes(&self) -> Result<Arc<dyn Keepsakes>, Error> {
         Ok(Arc::new(self.clone()))
     }
 
@@ -439,8 +448,20 @@ fn describe(name: &InstanceName, held: &Held, cloud: &Cloud, hardware: &Hardware
         nics: nics(held),
         addresses: addresses(held),
         concerns: held.concerns.clone(),
-        settings: None,
+        settings: settings(held),
     }
+}
+
+/// Only what was decided: it has no such things of its own.
+fn settings(held: &Held) -> Option<Box<Settings>> {
+    let launched = &held.launched;
+    (*launched != Launched::default()).then(|| {
+        Box::new(Settings {
+            keypair: launched.keypair.clone(),
+            security_groups: launched.security_group.iter().cloned().collect(),
+            ..Settings::default()
+        })
+    })
 }
 
 fn addresses(held: &Held) -> Vec<IpAddr> {

@@ -2,9 +2,10 @@
 //! given back, not released.
 
 use fluidcloud_proto::ids::{InstanceName, RelocationId};
+use fluidcloud_proto::request::FloatingIp;
 
 use super::OpenstackProvider;
-use super::networks::{FloatingIp, Port};
+use super::networks::{FloatingIp as FloatingIpFound, Port};
 use super::tag;
 use crate::error::Error;
 use crate::provider::InstanceOrder;
@@ -20,9 +21,14 @@ impl OpenstackProvider {
     pub(super) async fn give_addresses(&self, order: &InstanceOrder) -> Result<(), Error> {
         let to_all = self.config.floating_network.is_some();
         let as_before = self.config.network.is_none() || self.config.external_network.is_some();
+        let decided = order.launched.address;
+        if decided == Some(FloatingIp::None) {
+            return Ok(());
+        }
         let ports = self.defined_ports(order.relocation, &order.name).await?;
         for (at, (nic, port)) in order.nics.iter().zip(&ports).enumerate() {
-            if (to_all && at == 0) || (as_before && !nic.floating.is_empty()) {
+            let first = at == 0 && (to_all || decided.is_some());
+            if first || (as_before && !nic.floating.is_empty()) {
                 self.give_address(order, at, port).await?;
             }
         }
@@ -33,10 +39,7 @@ impl OpenstackProvider {
     async fn give_address(&self, order: &InstanceOrder, at: usize, port: &Port) -> Result<(), Error> {
         let (relocation, name) = (order.relocation, &order.name);
         let role = |role: &str| tag::description(relocation, &role_of(role, name, at));
-        let outside = match &self.config.floating_network {
-            Some(name) => self.api.network_named(name).await?.id,
-            None => self.outside(None, &self.here().await?)?,
-        };
+        let outside = self.outside_of_addresses().await?;
         let all = self.api.floating_ips().await?;
         let ours = all.iter().find(|floating| [NEW, LENT].iter().any(|it| floating.description == role(it)));
         if let Some(ours) = ours {
@@ -45,15 +48,66 @@ impl OpenstackProvider {
             }
             return Ok(());
         }
-        let free = all.iter().find(|floating| {
-            // One with a description is meant for something.
-            floating.port_id.is_none()
-                && floating.description.is_empty()
-                && floating.floating_network_id == outside
-        });
-        match free {
+        match free_one(&all, &outside) {
             Some(free) => self.api.set_floating_ip(&free.id, Some(&port.id), &role(LENT)).await,
-            None => self.api.make_floating_ip(&outside, &port.id, &role(NEW)).await.map(drop),
+            None => self.api.make_floating_ip(&outside, Some(&port.id), &role(NEW)).await.map(drop),
+        }
+    }
+
+    async fn outside_of_addresses(&self) -> Result<String, Error> {
+        match &self.config.floating_network {
+            Some(name) => Ok(self.api.network_named(name).await?.id),
+            None => self.outside(None, &self.here().await?),
+        }
+    }
+
+    /// The address that was decided for an instance is its from now on, so that nobody else takes it before it is there.
+    /// Answers the address, its id, and whether it is a new one.
+    pub(super) async fn hold_address(
+        &self,
+        relocation: RelocationId,
+        instance: &InstanceName,
+        wanted: FloatingIp,
+    ) -> Result<Option<(FloatingAddress, bool)>, Error> {
+        let role = |role: &str| tag::description(relocation, &role_of(role, instance, 0));
+        if wanted == FloatingIp::None {
+            return Ok(None);
+        }
+        let all = self.api.floating_ips().await?;
+        for (held_as, new) in [(NEW, true), (LENT, false)] {
+            if let Some(ours) = all.iter().find(|floating| floating.description == role(held_as)) {
+                return Ok(Some((FloatingAddress::of(ours), new)));
+            }
+        }
+        let outside = self.outside_of_addresses().await?;
+        if wanted == FloatingIp::New {
+            let made = self.api.make_floating_ip(&outside, None, &role(NEW)).await?;
+            return Ok(Some((FloatingAddress::of(&made), true)));
+        }
+        let free = free_one(&all, &outside).ok_or_else(|| Error::Unsupported {
+            provider: self.id.to_string(),
+            what: format!("give `{instance}` a free floating IP: the project has none that nothing uses"),
+            remedy: "release one, or ask for a new one with `floating_ip: new`".to_owned(),
+        })?;
+        self.api.set_floating_ip(&free.id, None, &role(LENT)).await?;
+        Ok(Some((FloatingAddress::of(free), false)))
+    }
+
+    /// Those that are held for instances which did not come to be.
+    pub(super) async fn give_up_addresses(&self, relocation: RelocationId) -> Result<(), Error> {
+        for floating in self.api.floating_ips_of(relocation).await? {
+            if floating.port_id.is_none() && is_for_instance(&floating.description, relocation) {
+                self.give_up(relocation, &floating).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn give_up(&self, relocation: RelocationId, floating: &FloatingIpFound) -> Result<(), Error> {
+        if floating.description.starts_with(&tag::description(relocation, LENT)) {
+            self.api.set_floating_ip(&floating.id, None, "").await
+        } else {
+            self.api.delete_floating_ip(&floating.id).await
         }
     }
 
@@ -63,11 +117,7 @@ impl OpenstackProvider {
         name: &InstanceName,
     ) -> Result<(), Error> {
         for floating in self.addresses_of(relocation, name).await? {
-            if floating.description.starts_with(&tag::description(relocation, LENT)) {
-                self.api.set_floating_ip(&floating.id, None, "").await?;
-            } else {
-                self.api.delete_floating_ip(&floating.id).await?;
-            }
+            self.give_up(relocation, &floating).await?;
         }
         Ok(())
     }
@@ -76,11 +126,33 @@ impl OpenstackProvider {
         &self,
         relocation: RelocationId,
         name: &InstanceName,
-    ) -> Result<Vec<FloatingIp>, Error> {
+    ) -> Result<Vec<FloatingIpFound>, Error> {
         let mut all = self.api.floating_ips_of(relocation).await?;
         all.retain(|floating| is_address(&floating.description, relocation, name));
         Ok(all)
     }
+}
+
+/// What is told of one that is held.
+#[derive(Clone, Debug)]
+pub(super) struct FloatingAddress {
+    pub id: String,
+    pub address: String,
+}
+
+impl FloatingAddress {
+    fn of(found: &FloatingIpFound) -> Self {
+        Self { id: found.id.clone(), address: found.floating_ip_address.clone() }
+    }
+}
+
+/// One with a description is meant for something.
+fn free_one<'a>(all: &'a [FloatingIpFound], outside: &str) -> Option<&'a FloatingIpFound> {
+    all.iter().find(|floating| {
+        floating.port_id.is_none()
+            && floating.description.is_empty()
+            && floating.floating_network_id == outside
+    })
 }
 
 /// With the number of the NIC, but for the first.
@@ -93,6 +165,11 @@ pub(super) fn is_address(description: &str, relocation: RelocationId, name: &Ins
         let rest = description.strip_prefix(&tag::description(relocation, &role_of(role, name, 0)));
         rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(' '))
     })
+}
+
+/// Whichever that is.
+pub(super) fn is_for_instance(description: &str, relocation: RelocationId) -> bool {
+    [NEW, LENT].iter().any(|role| description.starts_with(&tag::description(relocation, &format!("{role} "))))
 }
 
 #[cfg(test)]

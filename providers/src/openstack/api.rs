@@ -83,6 +83,11 @@ impl Call {
         Self::new(Method::PUT, service, path, what)
     }
 
+    /// Sets what is named, so that twice is the same as once.
+    pub fn patch(service: Service, path: impl Into<String>, what: impl Into<String>) -> Self {
+        Self::new(Method::PATCH, service, path, what)
+    }
+
     /// Makes something, so it is not sent again when its fate is unknown; see [`Call::safe`].
     pub fn post(service: Service, path: impl Into<String>, what: impl Into<String>) -> Self {
         Self::new(Method::POST, service, path, what)

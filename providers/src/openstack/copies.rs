@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::OpenstackProvider;
 use super::images::is_copied;
+use super::keepsakes::is_kept;
 use super::power::power_of;
 use super::servers::Server;
 use super::tag::{self, MOMENT, OF, Role};
@@ -149,11 +150,19 @@ impl OpenstackProvider {
     /// Those of other moments, and of attempts that failed. Their clones are gone by now.
     pub(super) async fn drop_snapshots_of(&self, relocation: RelocationId, of: &str) -> Result<(), Error> {
         for snapshot in self.api.snapshots_of(relocation).await? {
-            if snapshot.metadata.get(OF).is_some_and(|found| found == of) {
+            let copy = tag::has(&snapshot.metadata, relocation, Role::Copy);
+            if copy && snapshot.metadata.get(OF).is_some_and(|found| found == of) {
                 self.api.delete_snapshot(&snapshot.id).await?;
             }
         }
         Ok(())
+    }
+
+    /// Of one disk, whose bytes have arrived.
+    pub(super) async fn drop_copies_of(&self, relocation: RelocationId, of: &str) -> Result<(), Error> {
+        // Of no moment that there is.
+        self.good_copy(relocation, of, "").await?;
+        self.drop_snapshots_of(relocation, of).await
     }
 
     /// All copies, and what they were made from. Volumes first: a snapshot may be held by its clone.
@@ -165,9 +174,11 @@ impl OpenstackProvider {
             self.api.delete_volume(&volume.id).await
         });
         try_join_all(removed).await?;
-        let snapshots = self.api.snapshots_of(relocation).await?;
+        let mut snapshots = self.api.snapshots_of(relocation).await?;
+        snapshots.retain(|snapshot| !tag::has(&snapshot.metadata, relocation, Role::Kept));
         try_join_all(snapshots.iter().map(|snapshot| self.api.delete_snapshot(&snapshot.id))).await?;
-        for image in self.api.images_of(relocation).await?.into_iter().filter(|image| !is_copied(image)) {
+        let images = self.api.images_of(relocation).await?.into_iter();
+        for image in images.filter(|image| !is_copied(image) && !is_kept(image)) {
             self.api.delete_image(&image.id).await?;
         }
         Ok(())

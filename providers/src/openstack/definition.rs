@@ -52,11 +52,15 @@ pub(super) fn is_key(key: &str) -> bool {
 /// What the first start tells the cloud beside disks and ports.
 pub(super) fn launch(order: &InstanceOrder) -> Vec<(String, String)> {
     let mut launch = Vec::new();
-    let Some(settings) = &order.settings else { return launch };
+    let decided = order.launched.keypair.clone();
+    let Some(settings) = &order.settings else {
+        launch.extend(decided.map(|key| (tag::KEYPAIR.to_owned(), key)));
+        return launch;
+    };
     let stands = |kind, name: &Option<String>| {
         name.as_ref().and_then(|name| order.furnished.find(kind, name)).map(|it| it.id.clone())
     };
-    let keypair = stands(FurnitureKind::Keypair, &settings.keypair);
+    let keypair = decided.or_else(|| stands(FurnitureKind::Keypair, &settings.keypair));
     launch.extend(keypair.map(|key| (tag::KEYPAIR.to_owned(), key)));
     let group = stands(FurnitureKind::ServerGroup, &settings.server_group);
     launch.extend(group.map(|group| (tag::SERVER_GROUP.to_owned(), group)));

@@ -2,6 +2,7 @@
 //! the first of it is made. Each thing carries the relocation from the request that makes it, so a second call goes on where
 //! the first one was, and undo removes what was made and nothing else.
 
+mod decided;
 mod groups;
 mod keys;
 mod networks;
@@ -44,7 +45,8 @@ pub(super) enum Taken {
 
 /// And not a helper's.
 pub(super) fn is_furniture(group: &SecurityGroup, relocation: RelocationId) -> bool {
-    group.description.starts_with(&tag::description(relocation, &format!("{} ", groups::ROLE)))
+    let of = |role: &str| group.description.starts_with(&tag::description(relocation, &format!("{role} ")));
+    of(groups::ROLE) || of(decided::ROLE)
 }
 
 impl OpenstackProvider {
@@ -85,11 +87,13 @@ impl OpenstackProvider {
         for group in &wanted.server_groups {
             all.push(self.furnish_server_group(order, group, &here).await?);
         }
+        let decided = self.furnish_decided(order, &Furnished(all.clone())).await?;
         for furniture in &mut all {
             if furniture.target != furniture.source && furniture.kind != FurnitureKind::ServerGroup {
                 furniture.notes.push(format!("it is called {} here", furniture.target));
             }
         }
+        all.extend(decided);
         Ok(Furnished(all))
     }
 
@@ -140,13 +144,18 @@ impl OpenstackProvider {
             matches!(keys::taken_group(group, order.relocation, &here.server_groups), Taken::Nothing { .. })
         };
         let server_groups = wanted.server_groups.iter().filter(|group| nothing(group)).count();
+        let (named_groups, their_rules, mut addresses) = decided::missing(order);
+        if addresses > 0 {
+            addresses = addresses.saturating_sub(self.api.floating_ips_of(order.relocation).await?.len());
+        }
         let wanted = [
+            ("floating IPs", addresses),
             ("networks", networks),
             ("subnets", subnets),
             ("routers", routers),
             ("ports", ports),
-            ("security groups", groups),
-            ("security group rules", groups::missing(&wanted.security_groups, &taken)),
+            ("security groups", groups + named_groups),
+            ("security group rules", groups::missing(&wanted.security_groups, &taken) + their_rules),
             ("server groups", server_groups),
         ];
         if wanted.iter().all(|(_, count)| *count == 0) {

@@ -183,7 +183,7 @@ impl OpenstackProvider {
             return Ok(known);
         }
         let outside = self.api.network_named(outside).await?;
-        match self.api.make_floating_ip(&outside.id, &port.id, &description).await {
+        match self.api.make_floating_ip(&outside.id, Some(&port.id), &description).await {
             Ok(made) => Ok(made.floating_ip_address),
             // Another caller was quicker: a port takes one.
             Err(error @ Error::Refused { status: 409, full: false, .. }) => {

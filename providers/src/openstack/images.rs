@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::OpenstackProvider;
 use super::api::{Call, Service};
 use super::servers::Id;
-use super::tag::{self, EPOCH, Role};
+use super::tag::{self, COMPONENT, EPOCH, Role};
 use super::volumes::Image;
 use crate::bytes::{ByteStream, Source};
 use crate::error::Error;
@@ -21,7 +21,6 @@ pub(super) use describe::described;
 
 /// Of one task; each begins at the first byte.
 const UPLOADS_MAX: u32 = 4;
-const COMPONENT: &str = "fluidcloud_component";
 
 #[async_trait]
 impl ImageStore for OpenstackProvider {

@@ -85,7 +85,7 @@ impl OpenstackProvider {
         })
     }
 
-    async fn parts_of_server(&self, server: Server) -> Result<Parts, Error> {
+    pub(super) async fn parts_of_server(&self, server: Server) -> Result<Parts, Error> {
         let looks = server.volumes.iter().map(|volume| self.api.volume(&volume.id));
         let found = futures::future::try_join_all(looks).await?;
         let mut volumes: Vec<(String, Volume)> = Vec::new();

@@ -70,6 +70,8 @@ pub(super) struct FloatingIp {
 pub(super) struct SecurityGroup {
     pub id: String,
     #[serde(default, deserialize_with = "lenient::or_default")]
+    pub project_id: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub name: String,
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub description: String,
@@ -83,6 +85,8 @@ pub(super) struct SecurityGroup {
 pub(super) struct GroupRule {
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub id: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub description: String,
     pub direction: String,
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub ethertype: String,
@@ -159,7 +163,7 @@ impl Api {
     pub(super) async fn make_floating_ip(
         &self,
         network: &str,
-        port: &str,
+        port: Option<&str>,
         description: &str,
     ) -> Result<FloatingIp, Error> {
         let call = Call::post(Service::Network, "/floatingips", "allocate a floating IP");

@@ -4,10 +4,11 @@ use fluidcloud_proto::ids::{InstanceName, RelocationId};
 use serde_json::Value;
 
 use super::OpenstackProvider;
-use super::addresses::is_address;
+use super::addresses::{is_address, is_for_instance};
 use super::definition;
 use super::furnish::is_furniture;
 use super::images::is_copied;
+use super::keepsakes::is_kept;
 use super::place::Spot;
 use super::tag::{self, AUTOSTART, LATER, Role};
 use crate::error::Error;
@@ -38,13 +39,16 @@ impl OpenstackProvider {
             }
         }
         for snapshot in self.api.snapshots_of(relocation).await? {
-            made.push(scrap("snapshot", "", &snapshot.id));
+            made.push(match tag::has(&snapshot.metadata, relocation, Role::Kept) {
+                true => Made::Image { name: snapshot.name },
+                false => scrap("snapshot", "", &snapshot.id),
+            });
         }
         for image in self.api.images_of(relocation).await? {
             let name = image.name.clone().unwrap_or_default();
             made.push(match self.promised(&image) {
                 Some(place) => Made::Disk { path: place.path },
-                None if is_copied(&image) => Made::Image { name },
+                None if is_copied(&image) || is_kept(&image) => Made::Image { name },
                 None => scrap("image", &name, &image.id),
             });
         }
@@ -61,7 +65,11 @@ impl OpenstackProvider {
             if names.iter().any(|name| is_address(&floating.description, relocation, name)) {
                 continue;
             }
-            made.push(scrap("floating IP", &floating.floating_ip_address, &floating.id));
+            made.push(match is_for_instance(&floating.description, relocation) {
+                // Held for one that is not there yet.
+                true => Made::Furniture { what: format!("floating IP {}", floating.floating_ip_address) },
+                false => scrap("floating IP", &floating.floating_ip_address, &floating.id),
+            });
         }
         for group in self.api.security_groups_of(relocation).await? {
             if !is_furniture(&group, relocation) {

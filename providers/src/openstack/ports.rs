@@ -79,6 +79,9 @@ impl OpenstackProvider {
 
     /// Ids; none is the project's `default`.
     async fn groups_for(&self, order: &InstanceOrder, nic: &Nic) -> Result<Vec<String>, Error> {
+        if let Some(decided) = &order.launched.security_group {
+            return Ok(vec![decided.clone()]);
+        }
         if !self.config.security_groups.is_empty() {
             return self.api.security_group_ids(&self.config.security_groups).await;
         }

@@ -39,6 +39,8 @@ pub(super) const SERVER_GROUP: &str = "fluidcloud_server_group";
 pub(super) const METADATA: &str = "fluidcloud_meta.";
 /// On a source: the relocation that moves it.
 pub(super) const KEPT: &str = "fluidcloud_kept";
+/// Of what belongs to a component as a whole.
+pub(super) const COMPONENT: &str = "fluidcloud_component";
 pub(super) const HOST_KEY: &str = "fluidcloud_host_key";
 
 /// Longest value of metadata, in bytes.
@@ -61,6 +63,8 @@ pub(super) enum Role {
     Stage,
     /// A record without bytes: this relocation reads by way of images.
     ByImages,
+    /// A snapshot or an image that stays of an instance that moved.
+    Kept,
 }
 
 impl Role {
@@ -74,6 +78,7 @@ impl Role {
             Self::Coming => "coming",
             Self::Stage => "stage",
             Self::ByImages => "by-images",
+            Self::Kept => "kept",
         }
     }
 }

@@ -65,6 +65,13 @@ pub(super) struct Snapshot {
     pub id: String,
     pub status: String,
     #[serde(default, deserialize_with = "lenient::or_default")]
+    pub name: String,
+    /// GiB.
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub size: u64,
+    #[serde(default, deserialize_with = "lenient::or_default")]
+    pub created_at: String,
+    #[serde(default, deserialize_with = "lenient::or_default")]
     pub metadata: Metadata,
 }
 

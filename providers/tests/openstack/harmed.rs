@@ -94,6 +94,7 @@ impl Harmed {
                 security_groups: Vec::new(),
             }],
             furnished: Default::default(),
+            launched: Default::default(),
             settings: None,
             autostart: false,
             note: String::new(),

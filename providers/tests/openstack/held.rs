@@ -26,6 +26,7 @@ fn order(relocation: RelocationId, number: u8) -> InstanceOrder {
         }],
         settings: None,
         furnished: Default::default(),
+        launched: Default::default(),
         autostart: false,
         note: String::new(),
     }

@@ -5,6 +5,7 @@ mod failures;
 mod goods;
 mod imageway;
 mod pair;
+mod s2d;
 mod shop;
 mod timed;
 mod undone;

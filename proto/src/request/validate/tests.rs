@@ -316,3 +316,70 @@ fn a_check_asks_an_instance() {
         @"InvalidRequest: a check asks component `photos`, which is no instance; check an instance that uses it; what moves alone is checked by digest"
     );
 }
+
+fn deciding(instance: serde_json::Value) -> Result<(), Failure> {
+    let mut request = example();
+    let mut json = serde_json::json!({"id": "shop"});
+    json.as_object_mut().unwrap().extend(instance.as_object().unwrap().clone());
+    request.service.components[0].instance = Some(serde_json::from_value(json).unwrap());
+    request.verify.clear();
+    validate(&request)
+}
+
+fn refused(instance: serde_json::Value) -> String {
+    deciding(instance).expect_err("a fault").to_string()
+}
+
+#[test]
+fn what_is_decided_has_one_choice_of_each() {
+    use serde_json::json;
+    const PUBLIC: &str =
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBkS9yFkkRNFSq0Vw5P5gJfSdhQfV1n2yq1yPqEuzsmN me@host";
+    for keypair in [json!({"select": "ops"}), json!({"create": "ops"})] {
+        deciding(json!({"launch": {"keypair": keypair}})).unwrap();
+    }
+    deciding(json!({
+        "snapshot": "shop-before", "image": {"name": "shop", "format": "vmdk", "visibility": "shared"},
+        "launch": {"keypair": {"import": {"name": "ops", "public_key": PUBLIC}},
+            "security_group": {"into_default": true}, "floating_ip": "free"},
+    }))
+    .unwrap();
+    for none_or_two in [json!({}), json!({"select": "a", "create": "b"})] {
+        let told = refused(json!({"launch": {"keypair": none_or_two}}));
+        assert!(told.contains("exactly one of `select`, `create` and `import`"), "{told}");
+    }
+    let told = refused(json!({"launch": {"security_group": {"new": "web", "into_default": true}}}));
+    assert!(told.contains("exactly one of `new` and `into_default`"), "{told}");
+    let told = refused(json!({"launch": {"security_group": {"new": "default"}}}));
+    assert!(told.contains("into_default: true"), "{told}");
+    assert!(refused(json!({"snapshot": ""})).contains("is empty"));
+    assert!(refused(json!({"image": {"name": " shop"}})).contains("with blanks around it"));
+}
+
+#[test]
+fn a_private_key_in_a_request_is_refused_and_not_repeated() {
+    let given = "-----BEGIN OPENSSH PRIVATE KEY-----\nc2VjcmV0c2VjcmV0\n-----END";
+    let import =
+        |key: &str| serde_json::json!({"launch": {"keypair": {"import": {"name": "k", "public_key": key}}}});
+    let told = refused(import(given));
+    assert!(told.contains("private key") && !told.contains("c2Vj"), "{told}");
+    for wrong in ["ssh-ed25519", "ssh-dss AAAA", "ssh-rsa not,base64,not,base64,not,base64,not,base64,not"] {
+        let told = refused(import(wrong));
+        assert!(told.contains("no public key of ssh") && !told.contains("not,base64"), "{told}");
+    }
+}
+
+#[test]
+fn two_components_make_no_two_things_of_one_name() {
+    let image = serde_json::json!({"name": "golden"});
+    let mut components = vec![component("a", &[]), component("b", &[])];
+    for component in &mut components {
+        let instance = component.instance.as_mut().unwrap();
+        instance.image = serde_json::from_value(image.clone()).ok();
+    }
+    let told = told(with_components(components));
+    assert!(
+        told.contains("`image.name` of component `b` is `golden`, which another component makes too"),
+        "{told}"
+    );
+}

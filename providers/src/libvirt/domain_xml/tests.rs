@@ -41,6 +41,7 @@ fn order(name: &str, note: &str) -> InstanceOrder {
         }],
         settings: None,
         furnished: Default::default(),
+        launched: Default::default(),
         autostart: true,
         note: note.into(),
     }

@@ -17,7 +17,7 @@ use crate::furnishing::Furnishing;
 
 pub(super) const ROLE: &str = "group";
 /// Every project has one, and its rules are for all that the project has.
-const DEFAULT: &str = "default";
+pub(super) const DEFAULT: &str = "default";
 
 pub(super) fn description(relocation: RelocationId, name: &str) -> String {
     tag::short(&tag::description(relocation, &format!("{ROLE} {name}")))
@@ -113,7 +113,7 @@ impl OpenstackProvider {
                 }
             };
             let (kind, source) = (FurnitureKind::SecurityGroup, group.name.clone());
-            all.push(Furniture { kind, source, target, id, made, notes: Vec::new() });
+            all.push(Furniture { kind, source, target, id, made, notes: Vec::new(), decided_for: None });
         }
         let id = |name: &str| {
             let found = all.iter().find(|it| it.source == name);
@@ -131,8 +131,11 @@ impl OpenstackProvider {
         wanted: &SecurityGroup,
         name: &str,
     ) -> Result<String, Error> {
-        let description = description(relocation, &wanted.name);
-        let made = self.api.make_security_group(name, &description).await?;
+        self.one_group(name, &description(relocation, &wanted.name)).await
+    }
+
+    pub(super) async fn one_group(&self, name: &str, description: &str) -> Result<String, Error> {
+        let made = self.api.make_security_group(name, description).await?;
         // Of two callers at once the older one's is it.
         let mut all = self.api.security_groups().await?;
         all.retain(|group| group.description == description);
@@ -147,7 +150,7 @@ impl OpenstackProvider {
     }
 
     /// Neither more nor less: a new group lets everything out, which the source's may not.
-    async fn furnish_rules(&self, group: &str, wanted: &BTreeSet<Rule>) -> Result<(), Error> {
+    pub(super) async fn furnish_rules(&self, group: &str, wanted: &BTreeSet<Rule>) -> Result<(), Error> {
         let found = self.api.security_group(group).await?;
         let found: Vec<&GroupRule> = found.iter().flat_map(|group| &group.security_group_rules).collect();
         let there: BTreeSet<Rule> = found.iter().map(|it| rule(it, str::to_owned)).collect();

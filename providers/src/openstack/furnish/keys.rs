@@ -30,6 +30,11 @@ fn key(public_key: &str) -> Option<(&str, &str)> {
     Some((words.next()?, words.next()?))
 }
 
+/// Whatever their comments.
+pub(super) fn is_same(one: &str, other: &str) -> bool {
+    key(one) == key(other)
+}
+
 /// What stands for a key pair. Pure.
 pub(super) fn taken_key(wanted: &Keypair, relocation: RelocationId, found: &[FoundKey]) -> Taken {
     let other = format!("{}-{}", wanted.name, tag::label(relocation));
@@ -105,7 +110,7 @@ impl OpenstackProvider {
             notes.push(format!("another key has the name {}", wanted.name));
         }
         let (source, id) = (wanted.name.clone(), target.clone());
-        Ok(Furniture { kind: FurnitureKind::Keypair, source, target, id, made, notes })
+        Ok(Furniture { kind: FurnitureKind::Keypair, source, target, id, made, notes, decided_for: None })
     }
 
     /// False when it was there at that moment and is not ours.
@@ -150,7 +155,15 @@ impl OpenstackProvider {
             Taken::Nothing { name } => (self.new_server_group(&name, &wanted.policy).await?, name, true),
         };
         let source = wanted.name.clone();
-        Ok(Furniture { kind: FurnitureKind::ServerGroup, source, target, id, made, notes: Vec::new() })
+        Ok(Furniture {
+            kind: FurnitureKind::ServerGroup,
+            source,
+            target,
+            id,
+            made,
+            notes: Vec::new(),
+            decided_for: None,
+        })
     }
 
     async fn new_server_group(&self, name: &str, policy: &str) -> Result<String, Error> {

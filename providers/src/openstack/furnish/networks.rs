@@ -81,6 +81,7 @@ impl OpenstackProvider {
             id,
             made,
             notes,
+            decided_for: None,
         })
     }
 

@@ -81,7 +81,15 @@ impl OpenstackProvider {
             notes.push("its static routes were refused: set them by hand".to_owned());
         }
         let source = wanted.name.clone();
-        Ok(Some(Furniture { kind: FurnitureKind::Router, source, target: name, id, made, notes }))
+        Ok(Some(Furniture {
+            kind: FurnitureKind::Router,
+            source,
+            target: name,
+            id,
+            made,
+            notes,
+            decided_for: None,
+        }))
     }
 
     /// The network outside: configured, or mapped, or of the same name, or the only one.

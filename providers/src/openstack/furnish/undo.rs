@@ -12,7 +12,7 @@ use super::super::networks::Port;
 use super::super::subnets::is_router_port;
 use super::super::wait::until;
 use super::super::{OpenstackProvider, tag};
-use super::{Here, groups, keys, networks, routers};
+use super::{Here, decided, is_furniture, keys, networks, routers};
 use crate::error::Error;
 use crate::provider::Made;
 
@@ -47,7 +47,9 @@ impl OpenstackProvider {
                 self.api.let_go("network", "networks", &network.id).await?;
             }
         }
-        for group in here.groups.iter().filter(|group| ours(&group.description, groups::ROLE)) {
+        self.take_rules_back(relocation, &here).await?;
+        self.give_up_addresses(relocation).await?;
+        for group in here.groups.iter().filter(|group| is_furniture(group, relocation)) {
             if !self.gone(FurnitureKind::SecurityGroup, &group.id, relocation).await? {
                 self.api.let_go("security_group", "security-groups", &group.id).await?;
             }
@@ -121,8 +123,13 @@ impl Here {
         for router in self.routers.iter().filter(|it| ours(&it.description, routers::ROLE)) {
             add(FurnitureKind::Router, &router.name);
         }
-        for group in self.groups.iter().filter(|it| ours(&it.description, groups::ROLE)) {
+        for group in self.groups.iter().filter(|group| is_furniture(group, relocation)) {
             add(FurnitureKind::SecurityGroup, &group.name);
+        }
+        for group in &self.groups {
+            if group.security_group_rules.iter().any(|rule| decided::is_ours(rule, relocation)) {
+                add(FurnitureKind::SecurityGroup, &format!("{}, rules in it", group.name));
+            }
         }
         for group in self.server_groups.iter().filter(|group| {
             // One with members is let go by undo.
