@@ -50,7 +50,7 @@ impl Keepsakes for OpenstackProvider {
     }
 
     async fn keep_image(&self, order: &KeepOrder) -> Result<Kept, Error> {
-        self.image_of_root(order).await
+        self.kept_image_of_root(order).await
     }
 
     async fn drop_image(&self, relocation: RelocationId, component: &ComponentName) -> Result<(), Error> {

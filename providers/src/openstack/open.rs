@@ -51,9 +51,9 @@ impl OpenstackProvider {
         moment: Moment,
     ) -> Result<Arc<HelperSite>, Error> {
         // What does not exist needs no helper to be found out.
-        let shown = disks.iter().map(|place| async move {
-            self.volume_to_show(relocation, &self.spot(place)?, moment).await
-        });
+        let shown = disks
+            .iter()
+            .map(|place| async move { self.volume_to_show(relocation, &self.spot(place)?, moment).await });
         let shown = try_join_all(shown).await?;
         let (server, site) = self.helper(relocation).await?;
         try_join_all(shown.iter().map(|volume| self.attach_to(&server, volume))).await?;

@@ -93,7 +93,7 @@ impl OpenstackProvider {
 
     async fn root_of(&self, order: &KeepOrder) -> Result<Volume, Error> {
         let lost = || self.api.lost(format!("the root disk of {}", order.component));
-        let Some(Spot::Volume(id)) = Spot::of(&order.root, &self.config.helper.dir) else {
+        let Some(Spot::Volume(id)) = Spot::of(&order.root, self.config.site_dir()) else {
             return Err(lost());
         };
         self.api.volume(&id).await?.ok_or_else(lost)
@@ -131,7 +131,7 @@ impl OpenstackProvider {
         Ok(all)
     }
 
-    pub(super) async fn image_of_root(&self, order: &KeepOrder) -> Result<Kept, Error> {
+    pub(super) async fn kept_image_of_root(&self, order: &KeepOrder) -> Result<Kept, Error> {
         let id = match self.image_begun(order).await? {
             Some(id) => id,
             None => self.begin_image(order).await?,
