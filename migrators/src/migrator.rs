@@ -111,10 +111,10 @@ pub async fn open_source(
     places: impl IntoIterator<Item = &DiskPlace>,
     moment: Moment,
 ) -> Result<Arc<dyn Site>, Error> {
+    let places: Vec<&DiskPlace> = places.into_iter().collect();
     let Some(outlet) = provider.outlet(relocation).await? else {
         return open(provider, relocation, places, moment).await;
     };
-    let places: Vec<&DiskPlace> = places.into_iter().collect();
     let mut windows = Vec::new();
     for place in places {
         windows.push((place.path.clone(), outlet.window(relocation, place, moment).await?));

@@ -57,7 +57,8 @@ impl Chunks {
             if held.last.replace(index).is_some_and(|last| last + 1 == index) {
                 let ahead = (index + 1..=index + AHEAD).filter(|next| !self.bytes_of(*next).is_empty());
                 for next in ahead {
-                    self.fetch(&mut held, next);
+                    // Its task runs by itself.
+                    drop(self.fetch(&mut held, next));
                 }
             }
             fetch

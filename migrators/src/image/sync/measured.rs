@@ -53,7 +53,7 @@ pub(super) struct Measure {
 }
 
 #[derive(Clone, Default)]
-struct Sums {
+pub(super) struct Sums {
     bytes: u64,
     md5: Md5,
     sha512: Sha512,
@@ -104,7 +104,7 @@ impl Measure {
 /// A stream that has passed as a whole, with what its sender counted.
 #[derive(Clone)]
 pub(super) struct Measured {
-    sums: Sums,
+    pub(super) sums: Sums,
     pub told: Told,
     /// The viaduct's, of the whole disk.
     pub digest: String,

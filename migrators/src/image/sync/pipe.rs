@@ -112,7 +112,7 @@ impl<'a> Pipe<'a> {
             measure: Measure::of(geometry),
             began: Instant::now(),
             heard,
-            listener,
+            listener: Some(listener),
             stdout,
             _stdin: child.stdin.take(),
             child,
@@ -179,7 +179,8 @@ struct Pouring {
     measure: Measure,
     began: Instant,
     heard: Arc<Mutex<Heard>>,
-    listener: AbortOnDropHandle<()>,
+    /// Until it has heard all.
+    listener: Option<AbortOnDropHandle<()>>,
     stdout: ChildStdout,
     child: Child,
     /// Held open: the sign that we live.
@@ -213,7 +214,9 @@ impl Pouring {
         let ended = async {
             let more = self.stdout.read(&mut [0; 1]).await.unwrap_or(0);
             let status = self.child.wait().await;
-            let _ = (&mut self.listener).await;
+            if let Some(listener) = self.listener.take() {
+                let _ = listener.await;
+            }
             (more, status)
         };
         let Ok((more, status)) = timeout(LAST_WORD, ended).await else { return Err(self.silent(LAST_WORD)) };
@@ -257,7 +260,9 @@ impl Pouring {
     }
 
     async fn died(&mut self) -> Error {
-        let _ = timeout(LAST_WORD, &mut self.listener).await;
+        if let Some(listener) = self.listener.take() {
+            let _ = timeout(LAST_WORD, listener).await;
+        }
         let mut heard = lock(&self.heard);
         let (disk, host) = (self.disk.clone(), self.host.clone());
         if let Some(Said::Failed { code, message, remedy, retryable }) = heard.failed.take() {
