@@ -116,6 +116,7 @@ async fn what_the_cloud_refuses_is_told_in_its_words() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_server_stood_in_is_made_once_as_it_was_and_removed_again() {
+    let _timed = real::Timed::start();
     let Some((provider, outside)) = real::furnishing() else { return };
     let api = provider.api();
     let label = format!("stand-{}", &RelocationId::new().to_string()[..8]);
@@ -167,6 +168,7 @@ async fn what_a_server_stood_in_is_made_once_as_it_was_and_removed_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_others_use_by_now_is_left_to_them() {
+    let _timed = real::Timed::start();
     let Some((provider, outside)) = real::furnishing() else { return };
     let api = provider.api();
     let label = format!("stand-{}", &RelocationId::new().to_string()[..8]);

@@ -22,6 +22,9 @@ pub const MID_COPY_BYTES: u64 = 48 << 20;
 /// A relocation of a test's small instance ends within this.
 pub const ENDS_WITHIN: Duration = Duration::from_secs(300);
 
+/// A look at a status is a process of its own, on machines that have enough to do.
+const STATUS_EVERY: Duration = Duration::from_millis(700);
+
 #[derive(Debug)]
 pub struct Stack {
     dir: TempDir,
@@ -155,7 +158,7 @@ impl Stack {
     }
 
     pub fn ended_within(&self, id: &str, within: Duration) -> Value {
-        wait::until("the relocation ends", within, || {
+        wait::until_every(STATUS_EVERY, "the relocation ends", within, || {
             let status = self.status(id)?;
             let phase = status["phase"].as_str()?;
             matches!(phase, "Succeeded" | "Failed" | "RolledBack" | "Canceled" | "Stuck").then_some(status)

@@ -19,6 +19,22 @@ use tokio::sync::{Mutex, MutexGuard, OnceCell};
 
 use crate::eye::Eye;
 
+/// Prints the seconds of its test at the end, however that comes: where the time of a suite goes.
+pub struct Timed(std::time::Instant);
+
+impl Timed {
+    pub fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+}
+
+impl Drop for Timed {
+    fn drop(&mut self) {
+        let test = std::thread::current().name().unwrap_or("a test").to_owned();
+        println!("{:6.1} s  {test}", self.0.elapsed().as_secs_f64());
+    }
+}
+
 static TURN: Mutex<()> = Mutex::const_new(());
 /// Set by who wants a failure instead of a skip.
 const MUST: &str = "FLUIDCLOUD_TEST_OPENSTACK";
@@ -37,6 +53,7 @@ pub struct Real {
     made: Mutex<Vec<(String, Option<String>)>>,
     /// Listings of the project are compared: one test at a time.
     _turn: MutexGuard<'static, ()>,
+    _timed: Timed,
     _key: tempfile::TempDir,
 }
 
@@ -113,7 +130,17 @@ impl Real {
         let flavor = variable("FLAVOR", "lab.tiny".into());
         let flavor = id_of(provider.api(), Service::Compute, "flavors", &flavor).await;
         let eye = OnceCell::new();
-        Some(Self { config, image, flavor, provider, eye, made: Mutex::default(), _turn: turn, _key: keys })
+        Some(Self {
+            config,
+            image,
+            flavor,
+            provider,
+            eye,
+            made: Mutex::default(),
+            _turn: turn,
+            _timed: Timed::start(),
+            _key: keys,
+        })
     }
 
     async fn eye(&self) -> &Eye {

@@ -128,7 +128,7 @@ impl Cloud {
         let call = Call::post(Service::Compute, "/servers", "make a server").json(body);
         let id = self.call(call)["server"]["id"].as_str().expect("an id").to_owned();
         self.made(Service::Compute, format!("/servers/{id}"));
-        wait::until("the server runs", DONE_WITHIN, || {
+        wait::until_every(LOOK_EVERY, "the server runs", DONE_WITHIN, || {
             let status = self.power(&id);
             assert_ne!(status, "ERROR");
             (status == "ACTIVE").then_some(())
@@ -166,7 +166,7 @@ impl Cloud {
         let call = Call::post(Service::Volume, "/volumes", "make a volume").json(json!({"volume": volume}));
         let id = self.call(call)["volume"]["id"].as_str().expect("an id").to_owned();
         self.made(Service::Volume, format!("/volumes/{id}"));
-        wait::until("the volume is there", DONE_WITHIN, || {
+        wait::until_every(LOOK_EVERY, "the volume is there", DONE_WITHIN, || {
             let found = self.call(Call::get(Service::Volume, format!("/volumes/{id}"), "look at a volume"));
             (found["volume"]["status"] == "available").then_some(())
         });

@@ -1,5 +1,5 @@
-//! Whole relocations on bad days: first one that nothing helps, as the target's project is full when its server is to start; it
-//! is taken back, although taking it back is refused too. Then one that meets with all that can be healed, and arrives.
+//! Whole relocations on bad days: first one that nothing helps, as the target's project is full when it was let in; it is taken
+//! back, although that is refused too at first. Then one that meets with all that can be healed, and arrives.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -19,6 +19,7 @@ const IMAGE_BYTES: usize = 5_000_000;
 const MIDDLE: usize = 1 << 20;
 /// Until a relocation comes to the next place where something waits for it.
 const COMES_WITHIN: Duration = Duration::from_secs(300);
+const LOOK_EVERY: Duration = Duration::from_millis(400);
 const REQUEST: &str = r#"version: 1
 service:
   name: harmed
@@ -85,25 +86,23 @@ fn what_cannot_be_healed_is_taken_back_and_what_can_be_is_healed() {
     assert!(left.is_subset(&listed_b), "{:#?}", left.difference(&listed_b).collect::<Vec<_>>());
 }
 
-/// The quota of servers is used up after the relocation was let in, and Nova refuses the first start. What undoes it meets with
-/// a volume in error, services that fail for a while, and refusals to delete.
+/// The quota of servers is used up after the relocation was let in, and Nova refuses its helper. What undoes it meets with
+/// services that fail for a while, and with refusals to delete.
 fn taken_back(stack: &Stack, clouds: &Clouds, admin: &Admin, at_target: &Proxy) -> Value {
-    let [helper, first_start] = [Gate::default(), Gate::default()];
-    for gate in [&helper, &first_start] {
-        at_target.harm("POST", "compute", "/servers$", 1, Fault::Hold(gate.clone()));
-    }
-    let id = stack.relocate(REQUEST);
-    comes_to(stack, &id, "its helper", &helper);
-    let full = admin.lower_quota(&clouds.b, servers(&clouds.b).len());
-    helper.open();
-    comes_to(stack, &id, "its first start", &first_start);
-    admin.break_volume(volume_of(&clouds.b, &id)["id"].as_str().expect("an id"));
-    at_target.harm("DELETE", "network", "/ports/", 1, Fault::Answer(409, "the port is in use"));
-    at_target.harm("DELETE", "compute", "/servers/", 1, Fault::Answer(409, "it is in task_state deleting"));
+    let group = Gate::default();
+    at_target.harm("POST", "network", "/security-groups$", 1, Fault::Hold(group.clone()));
     at_target.harm("DELETE", "volumev3", "/volumes/", 2, Fault::Answer(503, "busy"));
+    at_target.harm("DELETE", "network", "/security-groups/", 1, Fault::Answer(409, "it is in use"));
     at_target.harm("DELETE", "image", "/images/", 1, Fault::Answer(409, "the image is in use"));
+    let id = stack.relocate(REQUEST);
+    comes_to(stack, &id, "its helper's security group", &group);
+    wait::until_every(LOOK_EVERY, "its disk and its image are there", COMES_WITHIN, || {
+        let image = clouds.b.find(Service::Image, "images", "story-harmed-base-moved")?;
+        (image["status"] == "active" && volume_of(&clouds.b, &id)?["status"] == "available").then_some(())
+    });
+    let full = admin.lower_quota(&clouds.b, servers(&clouds.b).len());
     at_target.harm("GET", "network", "/floatingips", 3, Fault::Answer(500, "Unexpected API Error"));
-    first_start.open();
+    group.open();
     let status = stack.ended_within(&id, ENDS_WITHIN);
     drop(full);
     status
@@ -132,8 +131,8 @@ fn healed(stack: &Stack, clouds: &Clouds, admin: &Admin, [at_source, at_target]:
 
     let id = stack.relocate(REQUEST);
     comes_to(stack, &id, "its disk", &disk);
-    let volume = wait::until("the volume is there", COMES_WITHIN, || {
-        Some(volume_of(&clouds.b, &id)).filter(|volume| volume["status"] == "available")
+    let volume = wait::until_every(LOOK_EVERY, "the volume is there", COMES_WITHIN, || {
+        volume_of(&clouds.b, &id).filter(|volume| volume["status"] == "available")
     });
     admin.break_volume(volume["id"].as_str().expect("an id"));
     disk.open();
@@ -147,7 +146,7 @@ fn healed(stack: &Stack, clouds: &Clouds, admin: &Admin, [at_source, at_target]:
     at_target.harm("DELETE", "compute", &part, 1, Fault::Answer(409, "it is in task_state deleting"));
     helper.open();
     comes_to(stack, &id, "its first start", &first_start);
-    let server = wait::until("the server runs", COMES_WITHIN, || {
+    let server = wait::until_every(LOOK_EVERY, "the server runs", COMES_WITHIN, || {
         servers(&clouds.b).into_iter().find(|server| {
             server["name"] == "story-harmed"
                 && clouds.b.power(server["id"].as_str().expect("an id")) == "ACTIVE"
@@ -160,14 +159,13 @@ fn healed(stack: &Stack, clouds: &Clouds, admin: &Admin, [at_source, at_target]:
 
 /// The relocation waits at the gate; or it has ended before, which is said.
 fn comes_to(stack: &Stack, id: &str, what: &str, gate: &Gate) {
-    wait::until(&format!("it comes to {what}"), COMES_WITHIN, || {
+    wait::until_every(LOOK_EVERY, &format!("it comes to {what}"), COMES_WITHIN, || {
         if gate.is_met() {
             return Some(());
         }
         let status = stack.status(id)?;
         let phase = status["phase"].as_str().unwrap_or_default();
         assert!(!matches!(phase, "Succeeded" | "Failed" | "RolledBack" | "Stuck"), "it ended: {status:#}");
-        std::thread::sleep(Duration::from_millis(400));
         None
     });
 }
@@ -178,13 +176,12 @@ fn servers(cloud: &Cloud) -> Vec<Value> {
 }
 
 /// The relocation's disk.
-fn volume_of(cloud: &Cloud, id: &str) -> Value {
+fn volume_of(cloud: &Cloud, id: &str) -> Option<Value> {
     let found = cloud.call(Call::get(Service::Volume, "/volumes/detail", "list volumes"));
-    let all = found["volumes"].as_array().cloned().unwrap_or_default();
     let ours = |volume: &&Value| {
         volume["metadata"]["fluidcloud_relocation"] == id && volume["metadata"]["fluidcloud_role"] == "disk"
     };
-    all.iter().find(ours).cloned().unwrap_or_else(|| panic!("no volume of {id}: {all:#?}"))
+    found["volumes"].as_array()?.iter().find(ours).cloned()
 }
 
 fn helper_of(id: &str) -> String {
