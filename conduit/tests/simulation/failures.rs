@@ -133,7 +133,7 @@ fn a_call_that_fails_for_good_ends_the_relocation_and_undoes_what_was_done() {
             cloud(world, at).fail_next(op, refusal());
         });
         let expected = match op {
-            Op::Inspect | Op::Surroundings | Op::Reserve => Phase::Failed,
+            Op::Inspect | Op::Surroundings | Op::Reserve | Op::MayKeep => Phase::Failed,
             // Past the point of no return.
             Op::DeleteDisk | Op::Settle => Phase::Succeeded,
             _ => Phase::RolledBack,
