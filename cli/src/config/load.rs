@@ -116,7 +116,7 @@ fn resolve_paths(config: &mut Config, base: &Path) {
             paths.push(&mut ssh.known_hosts);
         }
         if let Some(cloud) = &mut provider.openstack {
-            paths.push(&mut cloud.helper.key);
+            paths.extend(cloud.helper.as_mut().map(|helper| &mut helper.key));
             paths.extend(cloud.clouds_file.as_mut());
         }
     }
