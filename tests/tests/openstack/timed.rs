@@ -32,7 +32,11 @@ pub fn steps(status: &Value) -> String {
     let report = &status["report"];
     let mut told = format!("downtime {} s\n", report["downtime_seconds"]);
     for step in report["steps"].as_array().expect("steps") {
-        told.push_str(&format!("{:8.1} s  {}\n", step["seconds"].as_f64().unwrap_or_default(), step["name"]));
+        told.push_str(&format!(
+            "{:8.1} s  {}\n",
+            step["seconds"].as_f64().unwrap_or_default(),
+            step["name"].as_str().unwrap_or_default()
+        ));
     }
     for transfer in report["transfers"].as_array().into_iter().flatten() {
         told.push_str(&format!(
