@@ -361,6 +361,7 @@ fn a_target_that_takes_disks_as_images_is_refused_where_a_guest_is_to_be_changed
         let registry = fluidcloud_providers::Registry::from_config(&[config]).unwrap();
         registry.get(&"cloud-b".parse().unwrap()).unwrap()
     };
+    let source = target(helper.clone());
     let asked =
         |instance: serde_json::Value| request(json!([{"name": "app", "instance": instance}]), json!([]));
     let rule = json!([{"file": "/etc/a", "match": "x", "replace": "y"}]);
@@ -372,9 +373,10 @@ fn a_target_that_takes_disks_as_images_is_refused_where_a_guest_is_to_be_changed
     ];
     for instance in changed {
         let asked = asked(instance);
-        super::suits(&asked, &*target(helper.clone())).unwrap();
-        let refused = super::suits(&asked, &*target(json!("none"))).unwrap_err();
+        super::suits(&asked, &*source, &*target(helper.clone())).unwrap();
+        let refused = super::suits(&asked, &*source, &*target(json!("none"))).unwrap_err();
         assert!(refused.message.contains("component app") && refused.remedy.contains("as_is"), "{refused}");
     }
-    super::suits(&asked(json!({"id": "app", "guest": "as_is"})), &*target(json!("none"))).unwrap();
+    let as_is = asked(json!({"id": "app", "guest": "as_is"}));
+    super::suits(&as_is, &*source, &*target(json!("none"))).unwrap();
 }

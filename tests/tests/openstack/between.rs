@@ -70,13 +70,12 @@ fn a_server_that_boots_from_a_volume_moves_to_another_project() {
 }
 
 fn moves(server: Server) {
-    let timed =
-        Timed::new(if server.on_volume { "a volume-backed server" } else { "a server with its volume" });
     let Some(clouds) = Clouds::open() else { return };
     moves_between(&clouds, &clouds.config(), &server);
 }
 
 pub fn moves_between(clouds: &Clouds, config: &str, server: &Server) {
+    let timed = Timed::new(&server.name);
     clouds.b.open_group();
     let stack = Stack::embedded_with(config);
     let (id, address) = clouds.a.make_server(server);

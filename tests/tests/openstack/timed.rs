@@ -6,13 +6,13 @@ use serde_json::Value;
 
 /// Prints the seconds of a story when it ends, however that comes.
 pub struct Timed {
-    what: &'static str,
+    what: String,
     begun: Instant,
 }
 
 impl Timed {
-    pub fn new(what: &'static str) -> Self {
-        Self { what, begun: Instant::now() }
+    pub fn new(what: &str) -> Self {
+        Self { what: what.to_owned(), begun: Instant::now() }
     }
 
     /// Seconds until here.
