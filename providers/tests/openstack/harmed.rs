@@ -45,7 +45,8 @@ impl Harmed {
         let proxy = Proxy::start(&auth_url).await;
         auth["auth_url"] = proxy.auth_url(&auth_url).into();
         // Beside the key, in a directory that only its owner reads.
-        let through = self.real.config().helper.expect("a helper").key.with_file_name("clouds.yaml");
+        let helper = self.real.config().helper.as_ref().expect("a helper");
+        let through = helper.key.with_file_name("clouds.yaml");
         std::fs::write(&through, serde_norway::to_string(&clouds).unwrap()).unwrap();
         let mut config = self.real.config().clone();
         config.clouds_file = Some(through);
