@@ -20,7 +20,7 @@ const SMALL_BYTES: u64 = 1 << 20;
 const IDENTITY: &str = "identity";
 const HOP_BY_HOP: [&str; 4] = ["host", "connection", "content-length", "transfer-encoding"];
 /// An answer that is held longer counts as lost; a client waits a minute for one.
-const HELD_MAX: Duration = Duration::from_secs(50);
+const HELD_MAX: Duration = Duration::from_secs(55);
 
 #[derive(Clone, Debug)]
 pub enum Fault {
