@@ -38,7 +38,8 @@ impl Harmed {
     /// The driver behind a proxy in front of the same cloud.
     pub async fn behind_proxy(&self) -> (Proxy, Arc<dyn Provider>, Api) {
         // Beside the key, in a directory that only its owner reads.
-        let through = self.real.config().helper.expect("a helper").key.with_file_name("clouds.yaml");
+        let helper = self.real.config().helper.as_ref().expect("a helper");
+        let through = helper.key.with_file_name("clouds.yaml");
         let proxy = Proxy::before(&self.real.config().cloud, &through).await;
         let mut config = self.real.config().clone();
         config.clouds_file = Some(through);
