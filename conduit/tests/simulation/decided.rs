@@ -129,9 +129,9 @@ fn each_decision_is_carried_out_and_told_of() {
 fn killed_or_canceled_at_every_point_all_of_it_is_there_once_or_nothing_is() {
     let points = simulate(run(Script::default(), &all(), |_| {})).1.points.seen();
     let mut cases = 0;
-    for at in 0..points.len() {
+    for (at, point) in points.iter().enumerate() {
         for act in [Act::Crash, Act::Cancel] {
-            let case = format!("{act:?} at {} ({at})", points[at]);
+            let case = format!("{act:?} at {point} ({at})");
             let script = Script { acts: vec![(at, act)], ..Script::default() };
             simulate(async {
                 let (state, world) = run(script, &all(), |_| {}).await;

@@ -14,7 +14,7 @@ const MD5: &str = "md5";
 const SHA512: &str = "sha512";
 /// A store that tells something else too is not asked about it.
 const KNOWN: [&str; 2] = [MD5, SHA512];
-const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
 
 /// Size and digests, in hexadecimal by the name of their algorithm.
 #[derive(Clone, Debug, PartialEq, Eq)]
