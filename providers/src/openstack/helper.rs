@@ -133,6 +133,9 @@ impl OpenstackProvider {
             }
         };
         for ethertype in ["IPv4", "IPv6"] {
+            // Usually there from the start: without it the helper does not come to its user data.
+            let out = json!({"security_group_id": group, "direction": "egress", "ethertype": ethertype});
+            self.api.make_rule(out).await?;
             self.api.let_in(&group, SSH, SSH, ethertype).await?;
             self.api.let_in(&group, PORTS.0, PORTS.1, ethertype).await?;
         }
@@ -219,7 +222,13 @@ impl OpenstackProvider {
             BOOTED_MAX,
             || async { Ok(told_key(&self.api.console(&server.id).await?)) },
         )
-        .await?;
+        .await;
+        if let Err(Error::TimedOut { .. }) = &key {
+            // What kept it from its user data may be over, but it asks for that at its start only: the next attempt makes
+            // another.
+            self.api.delete_server(&server.id).await?;
+        }
+        let key = key?;
         self.api.set_metadata(server, &[(HOST_KEY, key.as_str())]).await?;
         Ok(key)
     }

@@ -189,13 +189,14 @@ fn helper_of(id: &str) -> String {
     format!("fluidcloud-helper-{}", &id[..8])
 }
 
-/// All rules of the helper's security group go: nobody reaches it. Answers how many there were.
+/// All rules of the helper's security group go that let anybody in. Answers how many there were.
 fn close_helper(cloud: &Cloud, id: &str) -> usize {
     let call =
         Call::get(Service::Network, "/security-groups", "list security groups").query("name", helper_of(id));
     let found = cloud.call(call);
     let rules = found["security_groups"][0]["security_group_rules"].as_array().expect("the helper's group");
-    for rule in rules {
+    let rules: Vec<&Value> = rules.iter().filter(|rule| rule["direction"] == "ingress").collect();
+    for rule in &rules {
         let path = format!("/security-group-rules/{}", rule["id"].as_str().expect("an id"));
         cloud.call(Call::delete(Service::Network, path, "delete a rule"));
     }
