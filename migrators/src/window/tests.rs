@@ -88,9 +88,11 @@ async fn who_jumps_gets_no_more_than_asked_for_and_memory_stays_bounded() {
     for index in 0..=CHUNKS_MAX as u64 + AHEAD {
         read(&chunks, index * CHUNK_BYTES..index * CHUNK_BYTES + 10).await;
     }
-    let before = window.asked.lock().unwrap().len();
+    // What is fetched ahead may be asked for only now.
+    let first = || window.asked.lock().unwrap().iter().filter(|range| range.start == 0).count();
+    let before = first();
     read(&chunks, 0..10).await;
-    assert_eq!(window.asked.lock().unwrap().len(), before + 1, "the oldest was let go");
+    assert_eq!(first(), before + 1, "the oldest was let go");
 }
 
 #[tokio::test]

@@ -110,7 +110,8 @@ impl Clouds {
                 things.volumes.remove(*id);
                 (202, Vec::new(), Vec::new())
             }
-            ("GET", ["ports"]) => ok(json!({"ports": []})),
+            ("GET", ["os-keypairs"]) => ok(json!({"keypairs": []})),
+            ("GET", ["os-server-groups"]) => ok(json!({"server_groups": []})),
             _ if seen.method == "GET" => {
                 let named = parts.iter().rev().find(|part| **part != "detail" && !part.ends_with(".json"));
                 let kind = named.copied().unwrap_or_default().replace('-', "_");
