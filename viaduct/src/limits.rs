@@ -63,6 +63,9 @@ pub const HAVE_ENTRIES_MAX: usize = 4096;
 
 /// A connection must have proved who it is, and said what it wants, within this time.
 pub const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a caller waits for a listener to do so: longer, as it keeps nobody else from a place by waiting. Where both are guests
+/// under an emulator on a busy host, proving takes more than ten seconds.
+pub const CALL: Duration = Duration::from_secs(30);
 /// Connections that are still proving who they are.
 pub const HANDSHAKES_MAX: usize = 32;
 /// How long an end waits for the other to say anything at all, when nothing else is asked for.

@@ -118,6 +118,9 @@ async fn cloud_fails(cloud: &fluidcloud_providers::memory::MemoryProvider, op: O
         Op::ReleaseAddresses => cloud.release_addresses(world.id, &nothing).await,
         Op::DeleteDisk => cloud.delete_disk(world.id, &disk).await,
         Op::MadeFor => cloud.made_for(world.id).await.map(|_| ()),
+        Op::DropImage => cloud.keepsakes().unwrap().drop_image(world.id, &disk.component).await,
+        Op::DropAside => cloud.keepsakes().unwrap().drop_aside(world.id, &disk.component).await,
+        Op::DropSnapshot => cloud.keepsakes().unwrap().drop_snapshot(world.id, &disk.component).await,
         other => panic!("{other:?} is no undo"),
     };
     matches!(failed, Err(Error::TimedOut { .. }))

@@ -2,7 +2,7 @@
 
 use super::{ALPN, buffered, explain, pin, prepare};
 use crate::error::{Error, Result};
-use crate::limits::HANDSHAKE;
+use crate::limits::CALL;
 use crate::transport::{Connector, Fingerprint, GREETING, Identity, Rendezvous, Stream, Token};
 use async_trait::async_trait;
 use rustls::ClientConfig;
@@ -85,11 +85,11 @@ impl Connector for TlsConnector {
     }
 
     async fn connect(&self, _join: Option<&str>) -> Result<Stream> {
-        let silent = |_| Error::Silent { whom: self.address.clone(), secs: HANDSHAKE.as_secs() };
+        let silent = |_| Error::Silent { whom: self.address.clone(), secs: CALL.as_secs() };
         let met = match &self.via {
             Some(rendezvous) => Some(rendezvous.call_receiver().await?),
             None => None,
         };
-        tokio::time::timeout(HANDSHAKE, self.open(met)).await.map_err(silent)?
+        tokio::time::timeout(CALL, self.open(met)).await.map_err(silent)?
     }
 }
