@@ -166,9 +166,13 @@ fn leaves(name: &str, config: impl Fn(&Clouds) -> String, comes_back: bool) {
     let mut config = config(&clouds);
     config.push_str(&lab.provider("b", "libvirt-b", address.split('/').next().expect("an address")));
     let stack = Stack::embedded_with(&config);
-    let status = stack.ended_within(&stack.relocate(&OUT.replace("@OBJECTS@", &objects)), ENDS_WITHIN);
+    let out = OUT.replace("@OBJECTS@", &objects);
+    // What a user sees, before and after.
+    println!("{}", stack.cli(&["plan", &stack.request("out.yaml", &out)]).succeeded());
+    let relocation = stack.relocate(&out);
+    let status = stack.ended_within(&relocation, ENDS_WITHIN);
     assert_eq!(status["phase"], "Succeeded", "{status:#}");
-    println!("{}", steps(&status));
+    println!("{}", stack.cli(&["status", &relocation, "--watch"]).succeeded());
     let there = status["report"]["target"]["addresses"][0].as_str().expect("an address").to_owned();
     let after = digest_at(&there);
     for same in ["digest", "files", "object"] {
