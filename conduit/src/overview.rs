@@ -26,9 +26,18 @@ pub async fn overview(
     let mut kept = kept_at(&*target, report.id).await?;
     // What was not asked for is not looked for: the source may be gone by now.
     if report.kept.iter().any(|kept| kept.provider == *source)
-        && let Ok(source) = registry.get(source)
+        && let Ok(provider) = registry.get(source)
     {
-        kept.extend(kept_at(&*source, report.id).await?);
+        match kept_at(&*provider, report.id).await {
+            Ok(found) => kept.extend(found),
+            // That nobody reaches it any more says nothing of the target.
+            Err(failure) => {
+                kept.extend(report.kept.iter().filter(|kept| kept.provider == *source).map(|kept| Kept {
+                    status: format!("not seen now: {}", failure.message),
+                    ..kept.clone()
+                }))
+            }
+        }
     }
     let mut instances = Vec::new();
     for moved in &report.instances {

@@ -43,9 +43,9 @@ pub fn make(request: &RelocationRequest, topology: &Topology, target: &ProviderI
     }
     let mut verified: Vec<StepId> = parts.iter().map(|part| StepId::Verify(part.name.clone())).collect();
     verified.extend(arrived);
-    verified.extend(kept);
     planner.add(StepId::Commit, verified, Runner::Conduit);
-    planner.add(StepId::Tidy, vec![StepId::Commit], Runner::Conduit);
+    kept.push(StepId::Commit);
+    planner.add(StepId::Tidy, kept, Runner::Conduit);
     let steps = sorted(planner.steps)?;
     Ok(Plan { source: topology.provider.clone(), target: target.clone(), steps })
 }

@@ -322,6 +322,12 @@ impl Relocation {
             || matches!(self.stage, Stage::Ended { phase: Phase::Succeeded, .. })
     }
 
+    /// What was to stay beside an instance and could not be made.
+    pub fn given_up(&self) -> impl Iterator<Item = &Step> {
+        let nothing = |output: &Done| matches!(output, Done::Kept { kept } if kept.is_empty());
+        self.steps.iter().filter(move |step| step.id.is_kept() && step.output.as_ref().is_some_and(nothing))
+    }
+
     /// The components that move, in the order of the request.
     pub fn moving(
         &self,

@@ -176,6 +176,15 @@ fn concerns(relocation: &Relocation) -> Vec<Concern> {
     let mut concerns: Vec<Concern> = found.collect();
     concerns.extend(relocation.moving().filter_map(|(component, _)| unclean_stop(relocation, component)));
     let committed = relocation.is_committed();
+    for step in relocation.given_up() {
+        let Some(Failure { message, remedy, .. }) = step.failure.as_ref() else { continue };
+        concerns.push(Concern {
+            severity: Severity::Warning,
+            subject: step.id.to_string(),
+            message: format!("the move is done, but this could not be: {message}"),
+            remedy: remedy.clone(),
+        });
+    }
     let untidy = relocation.step(&StepId::Tidy).filter(|step| step.state == State::Failed && committed);
     if let Some(Failure { message, remedy, .. }) = untidy.and_then(|step| step.failure.as_ref()) {
         concerns.push(Concern {

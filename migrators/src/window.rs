@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fluidcloud_proto::ids::ProviderId;
+use fluidcloud_proto::topology::DiskPlace;
 use fluidcloud_providers::site::Finished;
 use fluidcloud_providers::{Command, Line, LocalSite, Running, Site, SshConfig, Window};
 use tokio::net::UnixListener;
@@ -33,11 +34,13 @@ const TOOLS: &str = r#"umask 077; mkdir -p -- "$1" && command -v nbdfuse fusermo
 #[derive(Debug)]
 pub struct WindowSite {
     here: LocalSite,
-    _shown: Vec<Shown>,
+    shown: Vec<Shown>,
 }
 
 #[derive(Debug)]
 struct Shown {
+    path: String,
+    mark: String,
     _mount: Running,
     _server: AbortOnDropHandle<()>,
 }
@@ -57,7 +60,7 @@ impl WindowSite {
         for (path, window) in windows {
             shown.push(show(&here, &path, window).await?);
         }
-        Ok(Self { here, _shown: shown })
+        Ok(Self { here, shown })
     }
 }
 
@@ -84,7 +87,7 @@ async fn show(here: &LocalSite, path: &str, window: Arc<dyn Window>) -> Result<S
         }
     };
     match timeout(APPEARS, appeared).await {
-        Ok(true) => Ok(Shown { _mount: mount, _server: server }),
+        Ok(true) => Ok(Shown { path: path.to_owned(), mark, _mount: mount, _server: server }),
         Ok(false) => Err(no_window(said.join("; ")).into()),
         Err(_) => Err(no_window(format!("nothing came for {} s", APPEARS.as_secs())).into()),
     }
@@ -145,6 +148,13 @@ impl Site for WindowSite {
         mode: u32,
     ) -> Result<(), fluidcloud_providers::Error> {
         self.here.put_bytes(bytes, remote, mode).await
+    }
+
+    /// The place is a link, and leads to who showed the disk last: another relocation's look at it, maybe of another moment.
+    fn shown(&self, place: &DiskPlace) -> DiskPlace {
+        let ours = self.shown.iter().find(|shown| shown.path == place.path);
+        let path = ours.map_or_else(|| place.path.clone(), |shown| format!("{}.{}", shown.path, shown.mark));
+        DiskPlace { path, ..place.clone() }
     }
 
     fn peer_ssh(&self) -> Option<&SshConfig> {

@@ -70,6 +70,13 @@ pub enum StepId {
     Tidy,
 }
 
+impl StepId {
+    /// What it makes stays beside the instance, and is worth less than the move.
+    pub fn is_kept(&self) -> bool {
+        matches!(self, Self::Snapshot(_) | Self::KeepImage(_))
+    }
+}
+
 impl fmt::Display for StepId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

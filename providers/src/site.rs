@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use fluidcloud_proto::ids::ProviderId;
+use fluidcloud_proto::topology::DiskPlace;
 use tokio::sync::mpsc;
 
 use crate::config::SiteConfig;
@@ -71,6 +72,12 @@ pub trait Site: Send + Sync + std::fmt::Debug {
 
     /// Same, from memory.
     async fn put_bytes(&self, bytes: &[u8], remote: &Path, mode: u32) -> Result<(), Error>;
+
+    /// Where this very site shows a disk, under a name that no other site of the same host takes over. At most sites that is its
+    /// place.
+    fn shown(&self, place: &DiskPlace) -> DiskPlace {
+        place.clone()
+    }
 
     /// How this process logs in there; `None` on this very host.
     fn login(&self) -> Option<Login> {

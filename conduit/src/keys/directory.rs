@@ -97,11 +97,16 @@ impl DirectoryKeys {
         let now = OffsetDateTime::now_utc().format(&Rfc3339).unwrap_or_default();
         let claimed = write_private(&draft, &now).and_then(|()| fs::hard_link(&draft, &path));
         let _ = fs::remove_file(&draft);
-        match claimed.and_then(|()| File::open(&self.dir)?.sync_all()) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(cause) => Err(Error::Io { what: "write", path, cause }),
+        match claimed {
+            Ok(()) => (),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => return Ok(false),
+            Err(cause) => return Err(Error::Io { what: "write", path, cause }),
         }
+        if let Err(cause) = File::open(&self.dir).and_then(|dir| dir.sync_all()) {
+            let _ = fs::remove_file(&path);
+            return Err(Error::Io { what: "write", path, cause });
+        }
+        Ok(true)
     }
 }
 
@@ -126,15 +131,22 @@ impl Keys for DirectoryKeys {
     fn hand_out(&self, relocation: RelocationId, name: Option<&str>) -> Result<Handed, Error> {
         let all = self.standing(relocation)?;
         let key = choose(relocation, &all, name)?;
+        let path = self.path(relocation, &key.component, PRIVATE);
+        // What cannot be read is nobody's yet.
+        let private = read(&path)?;
         if !self.claim(relocation, &key.component)? {
             let at = self.taken_at(relocation, &key.component)?;
             return Err(Error::Taken { name: key.name.clone(), at });
         }
-        let path = self.path(relocation, &key.component, PRIVATE);
-        let Some(private) = read(&path)? else {
+        let Some(private) = private else {
             return Err(Error::Unknown { relocation, name: Some(key.name.clone()) });
         };
-        remove(&path)?;
+        if let Err(error) = remove(&path) {
+            let _ = fs::remove_file(self.path(relocation, &key.component, TAKEN));
+            return Err(error);
+        }
+        // It is gone for who asks; on storage it goes with the next write there at the latest.
+        let _ = File::open(&self.dir).and_then(|dir| dir.sync_all());
         Ok(Handed { name: key.name.clone(), private: PrivateKey(private) })
     }
 

@@ -1,5 +1,5 @@
-//! The steps of what stays beside an instance. None delays the bytes: a snapshot is taken when they have arrived, and an image is
-//! made while the target starts; only what it is made of is set aside before.
+//! The steps of what stays beside an instance. It is made after the commit: however long that takes, and whether it can be made
+//! or not, the service has moved. Only what an image is made of is set aside before the target starts on it.
 
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::plan::{Runner, StepId};
@@ -10,18 +10,18 @@ use super::{Part, Planner};
 use crate::relocation::moving;
 
 impl Planner<'_> {
-    /// Returns those that must be done before the commit.
+    /// Returns what comes after the commit, and before what only the move needed goes.
     pub(super) fn keep(&mut self, part: &Part<'_>) -> Vec<StepId> {
         let mut kept = Vec::new();
         if part.wanted.snapshot.is_some() {
             let snapshot = StepId::Snapshot(part.name.clone());
-            self.add(snapshot.clone(), part.disks().map(StepId::Sync).collect(), Runner::Conduit);
+            self.add(snapshot.clone(), vec![StepId::Commit], Runner::Conduit);
             kept.push(snapshot);
         }
         if part.wanted.image.is_some() {
             let (aside, image) = (StepId::SetAside(part.name.clone()), StepId::KeepImage(part.name.clone()));
             self.add(aside.clone(), vec![StepId::Create(part.name.clone())], Runner::Conduit);
-            self.add(image.clone(), vec![aside], Runner::Conduit);
+            self.add(image.clone(), vec![aside, StepId::Commit], Runner::Conduit);
             kept.push(image);
         }
         kept

@@ -99,6 +99,11 @@ impl Relocation {
                 step.state = State::Retrying { wait: backoff(step.failures, failure) };
                 step.ended_at = None;
             }
+            // The service has moved; it goes on without what was to stay beside it, and the report says so.
+            Stage::Forward { committed: true } if id.is_kept() => {
+                step.state = State::Done;
+                step.output = Some(Done::Kept { kept: Vec::new() });
+            }
             // Past the point of no return nothing is taken back: what could not be tidied is named in the report.
             Stage::Forward { committed: true } => self.end(Phase::Succeeded, at),
             Stage::Forward { committed: false } => self.turn_back(Why::Failed(failure.clone()), at),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{ComponentName, DiskId};
+use fluidcloud_proto::plan::StepId;
 use fluidcloud_proto::topology::{DiskPlace, DiskRole, Instance, Power};
 use fluidcloud_providers::{InstanceOrder, Reservation};
 use tokio_util::sync::CancellationToken;
@@ -168,6 +169,14 @@ impl Scene<'_> {
     }
 
     pub(super) async fn tidy(&self) -> Result<Done, Failure> {
+        // Parts of what was to stay are of no use.
+        for step in self.relocation.given_up() {
+            match &step.id {
+                StepId::Snapshot(component) => self.undo_snapshot(component).await?,
+                StepId::KeepImage(component) => self.undo_keep_image(component).await?,
+                _ => (),
+            }
+        }
         // Side by side, each to its end: what fails at one side is no reason to leave anything at the other.
         let at_source = call("the tidying of the source", self.source.settle(self.relocation.id));
         let (target, source) = futures::future::join(self.tidy_target(), at_source).await;

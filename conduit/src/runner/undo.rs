@@ -18,8 +18,11 @@ impl Scene<'_> {
                 }
                 Ok(())
             }
-            // The undo of `create`, which comes next, ends it as well.
-            StepId::Verify(_) if self.target.deletes_running() => Ok(()),
+            // Off before anything that it needs is started at the source again; the undo of `create` finds it gone.
+            StepId::Verify(component) if self.target.deletes_running() => {
+                let name = self.target_name(component)?;
+                call("the removal of the target", self.target.delete_instance(id, name)).await
+            }
             StepId::Verify(component) => {
                 let name = self.target_name(component)?;
                 // By tag, never by name alone: an instance of somebody else may have the name by now.

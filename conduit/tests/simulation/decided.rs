@@ -145,6 +145,32 @@ fn killed_or_canceled_at_every_point_all_of_it_is_there_once_or_nothing_is() {
 }
 
 #[test]
+fn what_cannot_be_kept_costs_nothing_but_itself() {
+    for op in [Op::KeepImage, Op::TakeSnapshot] {
+        simulate(async {
+            let refusal = || fluidcloud_providers::Error::Unsupported {
+                provider: "it".into(),
+                what: "do this".into(),
+                remedy: "do something else".into(),
+            };
+            let (state, world) = run(Script::default(), &all(), |world| {
+                let cloud = if op == Op::TakeSnapshot { &world.a } else { &world.b };
+                cloud.fail_next(op, refusal());
+            })
+            .await;
+            assert_eq!(phase(&state), Phase::Succeeded, "{op:?}");
+            assert_eq!(world.objections(), [] as [&str; 0], "{op:?}");
+            let report = report(&state);
+            let told = report.concerns.iter().filter(|concern| concern.message.contains("could not be"));
+            assert_eq!(told.count(), 1, "{op:?}: {:?}", report.concerns);
+            assert_eq!(report.kept.len(), 1, "{op:?}: the other one is there");
+            let left = (world.a.kept_bytes().len(), world.b.kept_bytes().len());
+            assert_eq!(left, if op == Op::TakeSnapshot { (0, 1) } else { (1, 0) }, "{op:?}");
+        });
+    }
+}
+
+#[test]
 fn a_call_that_fails_or_whose_answer_is_lost_is_made_again() {
     let ops = [Op::MayKeep, Op::Furnish, Op::SetAside, Op::KeepImage, Op::TakeSnapshot];
     for op in ops {

@@ -127,7 +127,9 @@ fn a_task_that_fails_too_often_rolls_everything_back() {
 
 #[test]
 fn a_call_that_fails_for_good_ends_the_relocation_and_undoes_what_was_done() {
-    for (at, op) in calls() {
+    // What was to stay beside it is worth less than the move: see `decided`.
+    let decisive = |op: Op| !matches!(op, Op::TakeSnapshot | Op::KeepImage);
+    for (at, op) in calls().into_iter().filter(|(_, op)| decisive(*op)) {
         let case = format!("{op:?} at {at} fails for good");
         let (ended, state, _) = play_with(&case, Script::default(), |world| {
             cloud(world, at).fail_next(op, refusal());

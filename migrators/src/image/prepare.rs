@@ -5,7 +5,7 @@ use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::task::{Output, PrepareDisk};
 use fluidcloud_proto::topology::DiskPlace;
 use fluidcloud_providers::{DiskOrder, Moment, Provider};
-use futures::future::try_join;
+use futures::future::{join, try_join};
 
 use crate::binary::ViaductBinary;
 use crate::error::Error;
@@ -35,8 +35,11 @@ impl Ready<'_> {
             if target.inlet().is_some() {
                 return disk.await;
             }
-            // A volume and a helper may both take their time: side by side.
-            let (place, ()) = try_join(disk, self.at_hand(target, None)).await?;
+            // A volume and a helper may both take their time: side by side, each to its end. What is dropped while it is being made
+            // could come after an undo has looked for it.
+            let (place, helper) = join(disk, self.at_hand(target, None)).await;
+            let place = place?;
+            helper?;
             self.at_hand(target, Some(&place)).await?;
             Ok(place)
         };

@@ -103,6 +103,11 @@ fn short(what: &dyn std::fmt::Display) -> String {
 }
 
 fn not_valid(error: &dyn std::fmt::Display) -> Failure {
+    // What is not valid is repeated in logs and answers; this must not be.
+    if error.to_string().contains("PRIVATE KEY") {
+        let remedy = "give `import: {name, public_key}` with the line of the `.pub` file, and make a new pair: this one was sent around";
+        return invalid("request holds a private key where none belongs".into(), remedy);
+    }
     invalid(format!("request is not valid: {}", short(error)), SEE_SCHEMA)
 }
 

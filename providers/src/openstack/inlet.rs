@@ -19,6 +19,8 @@ use crate::disk_images::{Arrival, Inlet};
 use crate::error::Error;
 use crate::provider::DiskOrder;
 
+/// Of a volume: the attempt that had it read back. What was read is compared before it is sealed.
+const READ_BACK: &str = "fluidcloud_read_back";
 /// What a volume made of an image has of it, and later images of that volume must not.
 const INHERITED: [&str; 4] = [tag::RELOCATION, tag::ROLE, DISK, EPOCH];
 
@@ -56,12 +58,15 @@ impl Inlet for OpenstackProvider {
         let told = described(&record.ok_or_else(|| self.api.lost(format!("image {back}")))?);
         self.api.delete_image(&back).await?;
         self.api.volume_is_free(&volume, MADE_MAX).await?;
+        self.api.tag_volume(&volume, &[(READ_BACK, order.epoch.to_string())]).await?;
         Ok(told)
     }
 
     async fn seal(&self, order: &Arrival, digest: &str) -> Result<(), Error> {
         let volumes = self.disk_volumes(order.relocation, &order.disk).await?;
-        let is_it = |volume: &&Volume| volume.metadata.contains_key(DIGEST) || epoch(volume) == order.epoch.0;
+        // One that was read back: its twin, of a request whose answer was lost, was not.
+        let read_back = |volume: &Volume| volume.metadata.get(READ_BACK) == Some(&order.epoch.to_string());
+        let is_it = |volume: &&Volume| volume.metadata.contains_key(DIGEST) || read_back(volume);
         let volume = volumes.iter().find(is_it);
         let volume = volume.ok_or_else(|| self.api.lost(format!("the volume of disk {}", order.disk)))?;
         for key in INHERITED {
@@ -70,19 +75,22 @@ impl Inlet for OpenstackProvider {
             super::api::absent(done)?;
         }
         self.api.tag_volume(&volume.id, &[(DIGEST, digest.to_owned())]).await?;
+        self.discard(order).await?;
         self.drop_images_of_disk(order.relocation, &order.disk).await
     }
 
     async fn discard(&self, order: &Arrival) -> Result<(), Error> {
         for volume in self.disk_volumes(order.relocation, &order.disk).await? {
-            if !volume.metadata.contains_key(DIGEST) {
+            // What a later attempt makes is not ours to remove.
+            if !volume.metadata.contains_key(DIGEST) && epoch(&volume) <= order.epoch.0 {
                 self.release(order.relocation, &volume).await?;
                 self.api.delete_volume(&volume.id).await?;
             }
         }
         for image in self.disk_images(order.relocation, &order.disk).await? {
             // The promise stays.
-            if image.has(tag::ROLE, Role::Stage.name()) {
+            let later = image_epoch(&image).is_some_and(|epoch| epoch > order.epoch.0);
+            if image.has(tag::ROLE, Role::Stage.name()) && !later {
                 self.api.delete_image(&image.id).await?;
             }
         }
@@ -148,8 +156,8 @@ impl OpenstackProvider {
     async fn is_newest(&self, order: &Arrival) -> Result<(), Error> {
         let volumes = self.disk_volumes(order.relocation, &order.disk).await?;
         let images = self.disk_images(order.relocation, &order.disk).await?;
-        let of_image = |image: &Image| image.properties.get(EPOCH)?.as_str()?.parse().ok();
-        let newest = volumes.iter().map(epoch).chain(images.iter().filter_map(of_image)).max().unwrap_or(0);
+        let newest =
+            volumes.iter().map(epoch).chain(images.iter().filter_map(image_epoch)).max().unwrap_or(0);
         if newest > order.epoch.0 {
             return Err(Error::Fenced { provider: self.id.to_string(), newer: newest });
         }
@@ -203,6 +211,10 @@ impl OpenstackProvider {
         self.api.volume_is_free(&made, copied_max(gib)).await?;
         Ok(made)
     }
+}
+
+fn image_epoch(image: &Image) -> Option<u64> {
+    image.properties.get(EPOCH)?.as_str()?.parse().ok()
 }
 
 fn epoch(volume: &Volume) -> u64 {

@@ -204,7 +204,14 @@ impl OpenstackProvider {
             }
             let fits = good.is_none() && is_raw(&image) && image.has(MOMENT, moment);
             if fits && matches!(image.status.as_str(), "active" | "queued" | "saving") {
-                good = Some(self.api.image_is_whole_within(&image.id, copied_max(gib)).await?);
+                match self.api.image_is_whole_within(&image.id, copied_max(gib)).await {
+                    Ok(whole) => good = Some(whole),
+                    // A record that nobody fills any more: it is made anew.
+                    Err(Error::TimedOut { .. } | Error::Driver { .. }) => {
+                        self.api.delete_image(&image.id).await?;
+                    }
+                    Err(error) => return Err(error),
+                }
             } else {
                 self.api.delete_image(&image.id).await?;
             }

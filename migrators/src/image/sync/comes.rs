@@ -48,12 +48,19 @@ impl<'a> Comes<'a> {
         let site = open_source(self.source, relocation, [&self.order.from], Moment::Stopped).await?;
         let pipe = Pipe::new(self.viaduct, site, self.order, progress).await?;
         let mut pause = PAUSE_MIN;
+        let mut renewed = false;
         for number in 1.. {
             let error = match self.once(&pipe).await {
                 Ok(passed) => return Ok(self.report(passed, began)),
                 Err(error) => error,
             };
-            if !error.retryable() || number >= ATTEMPTS_IN_VAIN_MAX {
+            // The login ended in the middle, and is taken anew, once: of a stream nothing can be said again by itself.
+            let expired = matches!(
+                &error,
+                crate::Error::Provider(fluidcloud_providers::Error::Refused { status: 401, .. })
+            );
+            let renews = expired && !std::mem::replace(&mut renewed, true);
+            if !(error.retryable() || renews) || number >= ATTEMPTS_IN_VAIN_MAX {
                 return Err(error);
             }
             tracing::warn!(disk = %self.arrival.disk, number, %error, "a disk is sent again from its first byte");

@@ -127,7 +127,13 @@ impl<'a> Ends<'a> {
     /// The sender at the source, to a receiver that is reached at `address`.
     pub(super) fn sender(&self, source: &Prepared, target: &Prepared, address: &str) -> Command {
         let command = Command::new(&source.program)
-            .args(["send", "--from", &uri(&self.order.from), "--to", &format!("tls://{address}")])
+            .args([
+                "send",
+                "--from",
+                &uri(&self.source.shown(&self.order.from)),
+                "--to",
+                &format!("tls://{address}"),
+            ])
             .args(["--identity", &text(&source.identity), "--peer", &target.fingerprint]);
         self.limits(command)
     }
@@ -144,7 +150,7 @@ impl<'a> Ends<'a> {
             .args([
                 "send",
                 "--from",
-                &uri(&self.order.from),
+                &uri(&self.source.shown(&self.order.from)),
                 "--to",
                 &to,
                 "--remote-to",

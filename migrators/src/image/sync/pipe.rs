@@ -69,7 +69,7 @@ impl<'a> Pipe<'a> {
         progress: &Progress,
     ) -> Result<Self, crate::Error> {
         let program = viaduct.push(&*site).await?;
-        let (program, disk) = (shell_word(&text(&program)), shell_word(&uri(&order.from)));
+        let (program, disk) = (shell_word(&text(&program)), shell_word(&uri(&site.shown(&order.from))));
         let whole = if order.transport.whole { " --whole" } else { "" };
         let far = format!("exec {program} copy --from {disk} --to - --report json --die-with-stdin{whole}");
         Ok(Self { site, order, progress: progress.clone(), far, state: Arc::default() })

@@ -93,10 +93,16 @@ impl OpenstackProvider {
 
     async fn root_of(&self, order: &KeepOrder) -> Result<Volume, Error> {
         let lost = || self.api.lost(format!("the root disk of {}", order.component));
-        let Some(Spot::Volume(id)) = Spot::of(&order.root, self.config.site_dir()) else {
-            return Err(lost());
-        };
-        self.api.volume(&id).await?.ok_or_else(lost)
+        match Spot::of(&order.root, self.config.site_dir()) {
+            Some(Spot::Volume(id)) => self.api.volume(&id).await?.ok_or_else(lost),
+            // It came as an image: the volume of it that is sealed.
+            Some(Spot::Coming(disk)) => {
+                let volumes = self.disk_volumes(order.relocation, &disk).await?;
+                let sealed = volumes.into_iter().find(|volume| volume.metadata.contains_key(tag::DIGEST));
+                sealed.ok_or_else(lost)
+            }
+            _ => Err(lost()),
+        }
     }
 
     pub(super) async fn drop_clones(
