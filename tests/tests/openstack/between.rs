@@ -93,10 +93,7 @@ pub fn moves_between(clouds: &Clouds, config: &str, server: &Server) {
     let transfers = report["transfers"].as_array().expect("transfers");
     assert_eq!(transfers.len(), disks, "{report:#}");
     assert!(transfers.iter().all(|transfer| transfer["verified"] == true), "{report:#}");
-    // Its own address inside is not reached from here, the one outside is.
-    let addresses = report["target"]["addresses"].as_array().expect("addresses");
-    let outside = addresses.iter().filter_map(Value::as_str).find(|one| answers(one)).expect("it answers");
-    assert_eq!(state_at(outside), before, "the same data");
+    assert_eq!(state_at(outside_of(&status)), before, "the same data");
     assert_eq!(clouds.a.power(&id), "SHUTOFF", "the source stays, off");
 
     assert_eq!(clouds.a.listing(), listed_a, "nothing of the move is left at the source");
@@ -110,6 +107,12 @@ pub fn moves_between(clouds: &Clouds, config: &str, server: &Server) {
     clouds.b.clear();
     let left = clouds.b.listing();
     assert!(left.is_subset(&listed_b), "{:#?}", left.difference(&listed_b).collect::<Vec<_>>());
+}
+
+/// Where what has moved answers: its own address inside is not reached from here, the one outside is.
+pub fn outside_of(status: &Value) -> &str {
+    let addresses = status["report"]["target"]["addresses"].as_array().expect("addresses");
+    addresses.iter().filter_map(Value::as_str).find(|one| answers(one)).expect("it answers")
 }
 
 pub fn answers(address: &str) -> bool {

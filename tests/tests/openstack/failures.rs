@@ -10,7 +10,7 @@ use fluidcloud_tests::stack::Stack;
 use fluidcloud_tests::wait;
 use serde_json::Value;
 
-use crate::between::{answers, application, state_at};
+use crate::between::{application, outside_of, state_at};
 use crate::goods::noise;
 use crate::timed::{Timed, steps};
 
@@ -66,9 +66,7 @@ fn what_cannot_be_healed_is_taken_back_and_what_can_be_is_healed() {
     assert_eq!(status["phase"], "Succeeded", "{status:#}");
     println!("{}", steps(&status));
     println!("{} requests were harmed", at_source.all_done() + at_target.all_done());
-    let addresses = status["report"]["target"]["addresses"].as_array().expect("addresses");
-    let outside = addresses.iter().filter_map(Value::as_str).find(|one| answers(one)).expect("it answers");
-    assert_eq!(state_at(outside), before, "the same data");
+    assert_eq!(state_at(outside_of(&status)), before, "the same data");
     assert_eq!(clouds.a.power(&id), "SHUTOFF", "the source stays, off");
     assert_eq!(clouds.a.listing(), listed_a, "nothing of the move is left at the source");
     let made: BTreeSet<String> = clouds.b.listing().difference(&listed_b).cloned().collect();
