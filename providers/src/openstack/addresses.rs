@@ -48,10 +48,33 @@ impl OpenstackProvider {
             }
             return Ok(());
         }
-        match free_one(&all, &outside) {
-            Some(free) => self.api.set_floating_ip(&free.id, Some(&port.id), &role(LENT)).await,
+        match self.lend(&all, &outside, &role(LENT)).await? {
+            Some(lent) => self.api.set_floating_ip(&lent.id, Some(&port.id), &lent.description).await,
             None => self.api.make_floating_ip(&outside, Some(&port.id), &role(NEW)).await.map(drop),
         }
+    }
+
+    /// One of those that nothing uses, and that nobody else has taken meanwhile.
+    pub(super) async fn lend(
+        &self,
+        all: &[FloatingIpFound],
+        outside: &str,
+        description: &str,
+    ) -> Result<Option<FloatingIpFound>, Error> {
+        for free in free_ones(all, outside) {
+            let described = self.api.describe_floating_ip(free, description).await;
+            let Some(now) = super::api::absent(described)? else { continue };
+            match (now.description == description, &now.port_id) {
+                (true, None) => return Ok(Some(now)),
+                // Somebody connected it in the same moment: it is theirs, whatever they change.
+                (true, Some(_)) => {
+                    let theirs = FloatingIpFound { revision_number: None, ..now };
+                    self.api.describe_floating_ip(&theirs, "").await?;
+                }
+                (false, _) => (),
+            }
+        }
+        Ok(None)
     }
 
     async fn outside_of_addresses(&self) -> Result<String, Error> {
@@ -84,13 +107,12 @@ impl OpenstackProvider {
             let made = self.api.make_floating_ip(&outside, None, &role(NEW)).await?;
             return Ok(Some((FloatingAddress::of(&made), true)));
         }
-        let free = free_one(&all, &outside).ok_or_else(|| Error::Unsupported {
+        let lent = self.lend(&all, &outside, &role(LENT)).await?.ok_or_else(|| Error::Unsupported {
             provider: self.id.to_string(),
             what: format!("give `{instance}` a free floating IP: the project has none that nothing uses"),
             remedy: "release one, or ask for a new one with `floating_ip: new`".to_owned(),
         })?;
-        self.api.set_floating_ip(&free.id, None, &role(LENT)).await?;
-        Ok(Some((FloatingAddress::of(free), false)))
+        Ok(Some((FloatingAddress::of(&lent), false)))
     }
 
     /// Those that are held for instances which did not come to be.
@@ -104,10 +126,12 @@ impl OpenstackProvider {
     }
 
     async fn give_up(&self, relocation: RelocationId, floating: &FloatingIpFound) -> Result<(), Error> {
-        if floating.description.starts_with(&tag::description(relocation, LENT)) {
-            self.api.set_floating_ip(&floating.id, None, "").await
-        } else {
-            self.api.delete_floating_ip(&floating.id).await
+        if !floating.description.starts_with(&tag::description(relocation, LENT)) {
+            return self.api.delete_floating_ip(&floating.id).await;
+        }
+        match floating.port_id {
+            Some(_) => self.api.set_floating_ip(&floating.id, None, "").await,
+            None => self.api.describe_floating_ip(floating, "").await.map(drop),
         }
     }
 
@@ -147,8 +171,8 @@ impl FloatingAddress {
 }
 
 /// One with a description is meant for something.
-fn free_one<'a>(all: &'a [FloatingIpFound], outside: &str) -> Option<&'a FloatingIpFound> {
-    all.iter().find(|floating| {
+fn free_ones<'a>(all: &'a [FloatingIpFound], outside: &'a str) -> impl Iterator<Item = &'a FloatingIpFound> {
+    all.iter().filter(move |floating| {
         floating.port_id.is_none()
             && floating.description.is_empty()
             && floating.floating_network_id == outside

@@ -13,10 +13,13 @@ use super::keepsakes::is_kept;
 use super::power::power_of;
 use super::servers::Server;
 use super::tag::{self, MOMENT, OF, Role};
-use super::volumes::{GIB, Image, MADE_MAX, Volume};
+use super::volumes::{GIB, Image, MADE_MAX, Volume, copied_max};
+use super::wait::until;
 use crate::error::Error;
 use crate::provider::Moment;
 
+/// Of one volume for one copy.
+const SNAPSHOTS_MAX: u32 = 3;
 /// Any bytes would do: names of moments are made in it.
 const MOMENTS: Uuid = Uuid::from_u128(0x6f1c_9a52_6d1e_4be5_9a0e_51b7_a0c5_3d11);
 
@@ -31,20 +34,54 @@ impl OpenstackProvider {
         if let Some(copy) = self.good_copy(relocation, &volume.id, &moment).await? {
             return Ok(copy);
         }
-        // Some storage makes a volume of the first snapshot only: of a later one it refuses the file that lies below.
-        self.drop_snapshots_of(relocation, &volume.id).await?;
         let tags = copy_tags(relocation, &volume.id, &moment);
         let name = copy_name(relocation);
-        let snapshot = self.api.make_snapshot(&volume.id, &name, tags.clone()).await?;
-        self.api.snapshot_is_whole(&snapshot).await?;
+        let snapshot = self.snapshot_to_copy(relocation, volume, &name, &tags).await?;
         let mut copy = json!({"snapshot_id": snapshot, "size": volume.size, "name": name, "metadata": tags});
         if let Some(kind) = &volume.volume_type {
             copy["volume_type"] = json!(kind);
         }
         let what = format!("make a copy of volume {}", volume.id);
         let copy = self.api.make_volume(&what, copy).await?;
-        self.api.volume_is_free(&copy, MADE_MAX).await?;
+        self.api.volume_is_free(&copy, copied_max(volume.size)).await?;
         Ok(copy)
+    }
+
+    /// Storage that needs the hypervisor for it takes none while Nova is busy with the server, such as with an image of its
+    /// root disk: what went into error by that is taken again.
+    async fn snapshot_to_copy(
+        &self,
+        relocation: RelocationId,
+        volume: &Volume,
+        name: &str,
+        tags: &Value,
+    ) -> Result<String, Error> {
+        let mut tries = 1;
+        loop {
+            if let Some(attached) = volume.attachments.first() {
+                self.server_is_idle(&attached.server_id).await?;
+            }
+            // Some storage makes a volume of the first snapshot only: of a later one it refuses the file that lies below.
+            self.drop_snapshots_of(relocation, &volume.id).await?;
+            let snapshot = self.api.make_snapshot(&volume.id, name, tags.clone()).await?;
+            match self.api.snapshot_is_whole(&snapshot).await {
+                Ok(()) => return Ok(snapshot),
+                Err(Error::Driver { .. }) if tries < SNAPSHOTS_MAX => tries += 1,
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Bounded by what takes longest, an image of it.
+    async fn server_is_idle(&self, id: &str) -> Result<(), Error> {
+        until(
+            || format!("server {id} to have nothing under way"),
+            MADE_MAX,
+            || async {
+                Ok(self.api.server(id).await?.is_none_or(|server| server.task.is_none()).then_some(()))
+            },
+        )
+        .await
     }
 
     /// By way of an image, as Nova gives a root disk on a hypervisor in no other way.
@@ -75,7 +112,7 @@ impl OpenstackProvider {
         let action = json!({"createImage": {"name": copy_name(relocation), "metadata": tags}});
         let answer = self.api.act(&server.id, "take an image of", action).await?;
         let image = answer["image_id"].as_str().ok_or_else(|| self.api.lost("the image".into()))?.to_owned();
-        self.api.image_is_whole(&image).await
+        self.api.image_is_whole_within(&image, copied_max(server.flavor.disk)).await
     }
 
     /// The image goes.
@@ -91,7 +128,7 @@ impl OpenstackProvider {
         let copy = json!({"imageRef": image, "size": gib, "name": name, "metadata": tags});
         let what = format!("make a copy of the root disk of server `{}`", server.name);
         let copy = self.api.make_volume(&what, copy).await?;
-        self.api.volume_is_free(&copy, MADE_MAX).await?;
+        self.api.volume_is_free(&copy, copied_max(gib)).await?;
         self.api.delete_image(image).await?;
         Ok(copy)
     }

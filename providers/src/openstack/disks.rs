@@ -93,6 +93,7 @@ impl OpenstackProvider {
     }
 
     pub(super) async fn remove_disk(&self, relocation: RelocationId, disk: &DiskId) -> Result<(), Error> {
+        self.drop_promise(relocation, disk).await?;
         let mut volumes = self.api.volumes_of(relocation).await?;
         volumes.retain(|volume| tag::is_disk(&volume.metadata, relocation, disk));
         for volume in volumes {

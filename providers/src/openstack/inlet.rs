@@ -35,6 +35,10 @@ impl Inlet for OpenstackProvider {
         self.is_newest(order).await?;
         self.discard(order).await?;
         let id = self.stage_record(order).await?;
+        if let Err(fenced) = self.is_newest(order).await {
+            self.api.delete_image(&id).await?;
+            return Err(fenced);
+        }
         let call = Call::put(Service::Image, format!("/images/{id}/file"), format!("upload image {id}"))
             .header("content-type", "application/octet-stream")
             .once();
@@ -47,8 +51,14 @@ impl Inlet for OpenstackProvider {
     async fn land(&self, order: &Arrival, image: &str) -> Result<StoredImage, Error> {
         let gib = order.size_bytes.div_ceil(GIB).max(1);
         let volume = self.landed_volume(order, image, gib).await?;
+        let fenced = self.is_newest(order).await;
+        self.api.volume_is_free(&volume, copied_max(gib)).await?;
         // Whoever came later has seen it, or is seen now.
-        if let Err(fenced) = self.is_newest(order).await {
+        let fenced = match fenced {
+            Ok(()) => self.is_newest(order).await,
+            fenced => fenced,
+        };
+        if let Err(fenced) = fenced {
             self.api.delete_volume(&volume).await?;
             return Err(fenced);
         }
@@ -147,12 +157,24 @@ impl OpenstackProvider {
         Ok(())
     }
 
+    /// From now on nothing comes any more.
+    pub(super) async fn drop_promise(&self, relocation: RelocationId, disk: &DiskId) -> Result<(), Error> {
+        for image in self.disk_images(relocation, disk).await? {
+            if image.has(tag::ROLE, Role::Coming.name()) {
+                self.api.delete_image(&image.id).await?;
+            }
+        }
+        Ok(())
+    }
+
     async fn disk_images(&self, relocation: RelocationId, disk: &DiskId) -> Result<Vec<Image>, Error> {
         let mut images = self.api.images_of(relocation).await?;
         images.retain(|image| !is_copied(image) && image.has(DISK, &disk.to_string()));
         Ok(images)
     }
 
+    /// Whoever takes the disk back removes its promise before anything else: what is made and then seen as promised, is seen
+    /// by him.
     async fn is_newest(&self, order: &Arrival) -> Result<(), Error> {
         let volumes = self.disk_volumes(order.relocation, &order.disk).await?;
         let images = self.disk_images(order.relocation, &order.disk).await?;
@@ -160,6 +182,12 @@ impl OpenstackProvider {
             volumes.iter().map(epoch).chain(images.iter().filter_map(image_epoch)).max().unwrap_or(0);
         if newest > order.epoch.0 {
             return Err(Error::Fenced { provider: self.id.to_string(), newer: newest });
+        }
+        let promised = images.iter().any(|image| image.has(tag::ROLE, Role::Coming.name()));
+        let sealed = volumes.iter().any(|volume| volume.metadata.contains_key(DIGEST));
+        if !promised && !sealed {
+            // Taken back while this attempt hung.
+            return Err(self.api.lost(format!("the promise of disk {}", order.disk)));
         }
         Ok(())
     }
@@ -207,9 +235,7 @@ impl OpenstackProvider {
             volume["availability_zone"] = json!(zone);
         }
         let what = format!("make a volume of {gib} GiB for disk {}", order.disk);
-        let made = self.api.make_volume(&what, volume).await?;
-        self.api.volume_is_free(&made, copied_max(gib)).await?;
-        Ok(made)
+        self.api.make_volume(&what, volume).await
     }
 }
 

@@ -64,6 +64,9 @@ pub(super) struct FloatingIp {
     pub port_id: Option<String>,
     #[serde(default, deserialize_with = "lenient::or_default")]
     pub description: String,
+    /// Counts its changes, where the cloud does.
+    #[serde(default)]
+    pub revision_number: Option<u64>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -181,6 +184,28 @@ impl Api {
         let call = Call::put(Service::Network, path, format!("associate floating IP {id}"));
         let body = json!({"floatingip": {"port_id": port, "description": description}});
         self.call(call.json(body)).await.map(drop)
+    }
+
+    /// Says what it is for, and nothing else about it, unless it was changed since it was found. Answers it as it then is.
+    pub(super) async fn describe_floating_ip(
+        &self,
+        found: &FloatingIp,
+        description: &str,
+    ) -> Result<FloatingIp, Error> {
+        let path = format!("/floatingips/{}", found.id);
+        let what = format!("describe floating IP {}", found.id);
+        let mut call = Call::put(Service::Network, path.clone(), what)
+            .json(json!({"floatingip": {"description": description}}));
+        if let Some(revision) = found.revision_number {
+            call = call.header("if-match", format!("revision_number={revision}"));
+        }
+        match self.call(call).await {
+            // Changed by another, or by a request of ours whose answer was lost.
+            Ok(_) | Err(Error::Refused { status: 412, .. }) => (),
+            Err(error) => return Err(error),
+        }
+        let what = format!("look at floating IP {}", found.id);
+        self.one(Call::get(Service::Network, path, what), "floatingip").await
     }
 
     pub(super) async fn delete_floating_ip(&self, id: &str) -> Result<(), Error> {

@@ -51,10 +51,7 @@ impl OpenstackProvider {
         moment: Moment,
     ) -> Result<Arc<HelperSite>, Error> {
         // What does not exist needs no helper to be found out.
-        let shown = disks
-            .iter()
-            .map(|place| async move { self.volume_to_show(relocation, &self.spot(place)?, moment).await });
-        let shown = try_join_all(shown).await?;
+        let shown = self.volumes_to_show(relocation, disks, moment).await?;
         let (server, site) = self.helper(relocation).await?;
         try_join_all(shown.iter().map(|volume| self.attach_to(&server, volume))).await?;
         let mut command = Command::new("sh").args(["-c", LINK, "link"]).timeout_secs(LINK_SECS);
@@ -76,6 +73,26 @@ impl OpenstackProvider {
             what: format!("find a disk at {}", place.path),
             remedy: "inspect it again: its place is told there".to_owned(),
         })
+    }
+
+    /// Volumes first: while an image of a root disk is taken, some storage takes no snapshot of them.
+    async fn volumes_to_show(
+        &self,
+        relocation: RelocationId,
+        disks: &[DiskPlace],
+        moment: Moment,
+    ) -> Result<Vec<String>, Error> {
+        let spots = disks.iter().map(|place| self.spot(place)).collect::<Result<Vec<_>, _>>()?;
+        let mut shown = vec![String::new(); spots.len()];
+        for roots in [false, true] {
+            let of = |spot: &Spot| matches!(spot, Spot::RootOf(_)) == roots;
+            let now: Vec<usize> = (0..spots.len()).filter(|at| of(&spots[*at])).collect();
+            let found = now.iter().map(|at| self.volume_to_show(relocation, &spots[*at], moment));
+            for (at, volume) in now.iter().zip(try_join_all(found).await?) {
+                shown[*at] = volume;
+            }
+        }
+        Ok(shown)
     }
 
     /// A volume of this relocation's own is worked on itself; of any other a copy is read.

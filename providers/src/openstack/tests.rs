@@ -1,6 +1,7 @@
 //! What a real cloud does not do on demand, told by a fake one: things that go into error, quotas that are used up, callers
 //! that come at the same time.
 
+mod addresses;
 mod byimages;
 mod images;
 mod objects;
@@ -42,6 +43,7 @@ impl Volumes {
             ("GET", "/volume/v3/limits") => {
                 ok(json!({"limits": {"absolute": {"maxTotalVolumeGigabytes": 10, "totalGigabytesUsed": 4}}}))
             }
+            ("GET", "/image/v2/images") => ok(json!({"images": []})),
             ("GET", "/compute/v2.1/limits") => ok(json!({"limits": {"absolute": {}}})),
             ("GET", "/compute/v2.1/servers/detail") => ok(json!({"servers": []})),
             ("POST", "/volume/v3/volumes") => {

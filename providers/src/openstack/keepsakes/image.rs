@@ -11,7 +11,7 @@ use super::super::OpenstackProvider;
 use super::super::api::{Call, Service};
 use super::super::place::Spot;
 use super::super::tag::{self, MOMENT, OF, Role};
-use super::super::volumes::{Image, MADE_MAX, Volume};
+use super::super::volumes::{Image, Volume, copied_max};
 use super::{AS, IMAGE, tags};
 use crate::error::Error;
 use crate::keepsakes::KeepOrder;
@@ -65,15 +65,15 @@ impl OpenstackProvider {
                 "error" | "error_deleting" => self.api.delete_volume(&clone.id).await?,
                 _ if whole.is_none() => whole = Some(clone.id),
                 _ => {
-                    self.api.volume_is_free(&clone.id, MADE_MAX).await?;
+                    self.api.volume_is_free(&clone.id, copied_max(clone.size)).await?;
                     self.api.delete_volume(&clone.id).await?;
                 }
             }
         }
+        let root = self.root_of(order).await?;
         let id = match whole {
             Some(id) => id,
             None => {
-                let root = self.root_of(order).await?;
                 let more = [
                     (OF, root.id.clone()),
                     (MOMENT, ASIDE.to_owned()),
@@ -88,7 +88,7 @@ impl OpenstackProvider {
                 self.api.make_volume(&format!("set volume {} aside", root.id), clone).await?
             }
         };
-        self.api.volume_is_free(&id, MADE_MAX).await
+        self.api.volume_is_free(&id, copied_max(root.size)).await
     }
 
     async fn root_of(&self, order: &KeepOrder) -> Result<Volume, Error> {
@@ -113,7 +113,7 @@ impl OpenstackProvider {
         for clone in self.clones(relocation, component).await? {
             // What is being written to an image cannot go before that has ended.
             if clone.status == "uploading" {
-                self.api.volume_is_free(&clone.id, MADE_MAX).await?;
+                self.api.volume_is_free(&clone.id, copied_max(clone.size)).await?;
             }
             self.api.delete_volume(&clone.id).await?;
         }
@@ -142,7 +142,9 @@ impl OpenstackProvider {
             Some(id) => id,
             None => self.begin_image(order).await?,
         };
-        let image = self.api.image_is_whole(&id).await?;
+        let clones = self.clones(order.relocation, &order.component).await?;
+        let gib = clones.iter().map(|clone| clone.size).max().unwrap_or(0);
+        let image = self.api.image_is_whole_within(&id, copied_max(gib)).await?;
         let image = self.made_visible(order, image).await?;
         self.drop_clones(order.relocation, &order.component).await?;
         Ok(self.told_image(order.component.clone(), &image))

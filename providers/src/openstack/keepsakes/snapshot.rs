@@ -10,7 +10,7 @@ use super::super::OpenstackProvider;
 use super::super::power::{Found, power_of};
 use super::super::servers::Server;
 use super::super::tag::{OF, short};
-use super::super::volumes::Volume;
+use super::super::volumes::{Volume, copied_max};
 use super::{AS, SNAPSHOT, tags};
 use crate::error::Error;
 use crate::keepsakes::SnapshotOrder;
@@ -61,7 +61,7 @@ impl OpenstackProvider {
                 id.ok_or_else(|| self.api.lost(format!("image `{}`", order.name)))?.to_owned()
             }
         };
-        let image = self.api.image_is_whole(&id).await?;
+        let image = self.api.image_is_whole_within(&id, copied_max(server.flavor.disk)).await?;
         Ok(self.told_image(order.component.clone(), &image))
     }
 

@@ -210,6 +210,20 @@ async fn what_an_attempt_has_left_is_removed_and_a_late_one_is_fenced() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_hung_while_all_was_taken_back_makes_nothing_any_more() {
+    let (clouds, cloud) = start().await;
+    let (provider, order) = (without_helper(&cloud), ordered());
+    provider.create_disk(&order).await.unwrap();
+    let late = arrival(&order, 1);
+    let stored = provider.upload(&late, &Bits).await.unwrap();
+    provider.delete_disk(order.relocation, &order.disk).await.unwrap();
+    let lost = |error: Error| assert!(error.to_string().contains("promise"), "{error:?}");
+    lost(provider.upload(&late, &Bits).await.unwrap_err());
+    lost(provider.land(&late, &stored.id).await.unwrap_err());
+    assert_eq!(clouds.roles(), [] as [&str; 0]);
+}
+
+#[tokio::test]
 async fn a_disk_that_comes_as_an_image_is_never_opened() {
     let (_, cloud) = start().await;
     let (provider, order) = (without_helper(&cloud), ordered());
