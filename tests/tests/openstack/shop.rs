@@ -14,7 +14,7 @@ use fluidcloud_tests::stack::Stack;
 use fluidcloud_tests::wait;
 use serde_json::Value;
 
-use crate::timed::{Timed, steps};
+use crate::timed::{Timed, spent, steps};
 
 /// This machine as the lab's guests see it; those of the cloud reach it by their router.
 const HERE: &str = "10.213.0.2";
@@ -173,6 +173,7 @@ fn leaves(name: &str, config: impl Fn(&Clouds) -> String, comes_back: bool) {
     let status = stack.ended_within(&relocation, ENDS_WITHIN);
     assert_eq!(status["phase"], "Succeeded", "{status:#}");
     println!("{}", stack.cli(&["status", &relocation, "--watch"]).succeeded());
+    println!("{}", spent(&status));
     let there = status["report"]["target"]["addresses"][0].as_str().expect("an address").to_owned();
     let after = digest_at(&there);
     for same in ["digest", "files", "object"] {
@@ -188,7 +189,7 @@ fn leaves(name: &str, config: impl Fn(&Clouds) -> String, comes_back: bool) {
 
     let status = stack.ended_within(&stack.relocate(&BACK.replace("@OBJECTS@", &objects)), ENDS_WITHIN);
     assert_eq!(status["phase"], "Succeeded", "{status:#}");
-    println!("{}", steps(&status));
+    println!("{}{}", steps(&status), spent(&status));
     let addresses = status["report"]["target"]["addresses"].as_array().expect("addresses").clone();
     let home = addresses.iter().filter_map(Value::as_str).find(|one| {
         Said::of(Command::new("curl").args([

@@ -46,3 +46,32 @@ pub fn steps(status: &Value) -> String {
     }
     told
 }
+
+/// What kinds of work the time went into: of steps and disks side by side the slowest counts, so that it adds up to what a
+/// watch shows.
+pub fn spent(status: &Value) -> String {
+    let report = &status["report"];
+    let steps = report["steps"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let longest = |kind: &str| {
+        let of_kind =
+            steps.iter().filter(|step| step["name"].as_str().is_some_and(|name| name.starts_with(kind)));
+        of_kind.filter_map(|step| step["seconds"].as_f64()).fold(0.0, f64::max)
+    };
+    let transfers = report["transfers"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let copied = transfers.iter().filter_map(|one| one["seconds"].as_f64()).fold(0.0, f64::max);
+    let before = longest("rehearse").max(longest("prepare")).max(longest("furnish"));
+    let parts = [
+        ("before the source stops: rehearsal, target's things, helpers", longest("reserve") + before),
+        ("the source stops", longest("freeze")),
+        ("its disks are made readable: snapshots, copies, attachments", (longest("sync") - copied).max(0.0)),
+        ("bytes", copied),
+        ("work inside the guest", longest("adapt") + longest("fold") + longest("rewrite")),
+        ("the target is made, boots and answers", longest("create") + longest("verify")),
+        ("the source is kept, and all that was for the move goes", longest("commit") + longest("tidy")),
+    ];
+    let whole: f64 = parts.iter().map(|(_, seconds)| seconds).sum();
+    let line = |(what, seconds): &(&str, f64)| {
+        format!("{seconds:8.1} s  {:3.0} %  {what}\n", 100.0 * seconds / whole.max(f64::EPSILON))
+    };
+    format!("where the time goes, of {whole:.1} s:\n{}", parts.iter().map(line).collect::<String>())
+}
