@@ -1,6 +1,7 @@
 //! The broker as a whole: its loops, each with one task, and their common end.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -10,14 +11,15 @@ use fluidcloud_proto::event::{Event, Notice};
 use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::offer::Need;
 use fluidcloud_providers::{ProviderConfig, Registry};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::Access;
+use crate::audit::Audit;
 use crate::error::Error;
 use crate::feed::Feed;
-use crate::http;
+use crate::http::{self, HttpOptions};
 use crate::keys::KeyDesk;
 use crate::placement::Placement;
 use crate::queues::Queues;
@@ -41,8 +43,10 @@ pub struct BrokerOptions {
     pub registry: Registry,
     /// In the order of the configuration, which is the order of preference.
     pub providers: Vec<ProviderConfig>,
-    /// Where the API listens; a loopback address.
-    pub http: SocketAddr,
+    pub http: HttpOptions,
+    pub access: Access,
+    /// Where mutating calls are written down; nowhere when left out.
+    pub audit: Option<PathBuf>,
     pub placement: Arc<dyn Placement>,
     /// Who hands out the keys that the conduit created.
     pub keys: Arc<dyn KeyDesk>,
@@ -52,7 +56,7 @@ pub struct BrokerOptions {
 #[derive(Debug)]
 pub struct Broker {
     parts: Arc<Parts>,
-    listener: TcpListener,
+    listening: http::Listening,
 }
 
 /// What the loops share. The locks are held for the length of a look or a note, never across an await.
@@ -66,6 +70,8 @@ pub(crate) struct Parts {
     pub staffing: Mutex<Staffing>,
     pub placement: Arc<dyn Placement>,
     pub keys: Arc<dyn KeyDesk>,
+    pub access: Access,
+    pub audit: Option<Arc<Audit>>,
 }
 
 impl Parts {
@@ -81,7 +87,10 @@ impl Parts {
 impl Broker {
     /// Takes the HTTP address, so that what is wrong with it is known before anything runs.
     pub async fn new(options: BrokerOptions) -> Result<Self, Error> {
-        let listener = http::listen(options.http).await?;
+        let listening = http::listen(&options.http, &options.access).await?;
+        let audit = options.audit.map(|path| {
+            Audit::open(&path).map(Arc::new).map_err(|cause| Error::Audit { path, cause })
+        });
         let survey = Arc::new(Survey::new(&options.registry, &options.providers));
         let queues = Arc::new(Queues::new(options.bus.clone(), survey.ids()));
         let parts = Parts {
@@ -93,23 +102,25 @@ impl Broker {
             staffing: Mutex::default(),
             placement: options.placement,
             keys: options.keys,
+            access: options.access,
+            audit: audit.transpose()?,
         };
-        Ok(Self { parts: Arc::new(parts), listener })
+        Ok(Self { parts: Arc::new(parts), listening })
     }
 
     /// Where the API listens, which a port of 0 leaves open.
     pub fn http(&self) -> std::io::Result<SocketAddr> {
-        self.listener.local_addr()
+        self.listening.local_addr()
     }
 
     /// Works until `shutdown`, then retires every worker it placed.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), Error> {
-        let Self { parts, listener } = self;
+        let Self { parts, listening } = self;
         let end = shutdown.child_token();
         let mut loops = JoinSet::new();
         loops.spawn(named("the survey of providers", parts.survey.clone().run(end.clone())));
         loops.spawn(named("the look at the queues", parts.queues.clone().run(end.clone())));
-        loops.spawn(named("the HTTP API", http::serve(listener, parts.clone(), end.clone())));
+        loops.spawn(named("the HTTP API", http::serve(listening, parts.clone(), end.clone())));
         loops.spawn(named("the watch of notices", watch_notices(parts.clone(), end.clone())));
         loops.spawn(named("the staffing", staff(parts.clone(), end.clone())));
         let commands = take_commands(parts.clone(), end.clone());
@@ -254,6 +265,7 @@ async fn make_offers(parts: &Parts, relocation: RelocationId, need: &Need) -> Re
     let offers = selection::offers(need, &facts);
     let fitting = offers.iter().filter(|offer| offer.fits).count();
     tracing::info!(%relocation, asked = offers.len(), fitting, "offers made");
+    parts.view().offered(relocation, offers.clone());
     publish_command(&*parts.bus, &Queue::Events, &Event::OffersMade { relocation, offers }).await
 }
 

@@ -1,28 +1,39 @@
 //! The HTTP API, version 1: shows what the broker sees and passes on what users ask. Every mutating call only
 //! publishes. Errors are problem documents (RFC 9457) with our code and remedy.
 
+mod endpoints;
 mod events;
+mod gate;
 mod guard;
+mod idempotency;
 mod keys;
+mod lists;
 mod listener;
+mod openapi;
+mod pages;
 mod problem;
 mod relocations;
+mod session;
 mod status;
+mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
-use axum::routing::{get, post};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 
+use crate::access::{Access, Sessions};
 use crate::broker::Parts;
 use crate::error::Error;
-use listener::BoundedListener;
+use idempotency::Answers;
+use listener::{BoundedListener, Peer};
 use problem::Problem;
+use tls::TlsListener;
+pub use tls::TlsFiles;
 
 /// Where the API listens, and is looked for, when nothing else is said.
 pub const API_LISTEN_DEFAULT: SocketAddr =
@@ -34,42 +45,88 @@ pub(crate) struct Api {
     parts: Arc<Parts>,
     /// One permit per event stream.
     streams: Arc<Semaphore>,
+    sessions: Arc<Sessions>,
+    answers: Arc<Answers>,
+    /// Over TLS.
+    secure: bool,
     shutdown: CancellationToken,
 }
 
-/// Refuses an address that other hosts can reach: whoever can call the API can relocate services.
-pub fn loopback(address: SocketAddr) -> Result<SocketAddr, Error> {
-    if address.ip().is_loopback() { Ok(address) } else { Err(Error::NotLoopback(address)) }
+/// Where the API listens, and how.
+#[derive(Clone, Debug)]
+pub struct HttpOptions {
+    pub listen: SocketAddr,
+    /// Must be there where other hosts reach it.
+    pub tls: Option<TlsFiles>,
 }
 
-pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, Error> {
-    let address = loopback(address)?;
-    TcpListener::bind(address).await.map_err(|cause| Error::Listen { address, cause })
+impl HttpOptions {
+    /// Whoever can read what goes over the line has its tokens, and whoever can call an API without tokens can relocate services.
+    pub fn check(&self, access: &Access) -> Result<(), Error> {
+        match self.listen.ip().is_loopback() {
+            true => Ok(()),
+            false if access.is_development() => Err(Error::NotLoopback(self.listen)),
+            false if self.tls.is_none() => Err(Error::NotEncrypted(self.listen)),
+            false => Ok(()),
+        }
+    }
 }
 
-pub(crate) async fn serve(listener: TcpListener, parts: Arc<Parts>, shutdown: CancellationToken) {
-    let api =
-        Api { parts, streams: Arc::new(Semaphore::new(events::STREAMS_MAX)), shutdown: shutdown.clone() };
-    let served = axum::serve(BoundedListener::new(listener), router(api))
-        .with_graceful_shutdown(shutdown.cancelled_owned())
-        .await;
+/// An address that was taken, and what is spoken there.
+#[derive(Debug)]
+pub(crate) struct Listening {
+    listener: TcpListener,
+    tls: Option<tokio_rustls::TlsAcceptor>,
+}
+
+pub(crate) async fn listen(options: &HttpOptions, access: &Access) -> Result<Listening, Error> {
+    options.check(access)?;
+    let tls = match &options.tls {
+        Some(files) => {
+            let acceptor = files.acceptor();
+            Some(acceptor.map_err(|(path, why)| Error::Certificate { path, why })?)
+        }
+        None => None,
+    };
+    let address = options.listen;
+    let listener = TcpListener::bind(address).await.map_err(|cause| Error::Listen { address, cause })?;
+    Ok(Listening { listener, tls })
+}
+
+impl Listening {
+    pub fn local_addr(&self) -> std::io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+pub(crate) async fn serve(listening: Listening, parts: Arc<Parts>, shutdown: CancellationToken) {
+    let Listening { listener, tls } = listening;
+    let api = Api {
+        parts,
+        streams: Arc::new(Semaphore::new(events::STREAMS_MAX)),
+        sessions: Arc::default(),
+        answers: Arc::default(),
+        secure: tls.is_some(),
+        shutdown: shutdown.clone(),
+    };
+    let service = router(api).into_make_service_with_connect_info::<Peer>();
+    let bounded = BoundedListener::new(listener);
+    let served = match tls {
+        Some(tls) => {
+            let listener = TlsListener::new(bounded, tls);
+            axum::serve(listener, service).with_graceful_shutdown(shutdown.cancelled_owned()).await
+        }
+        None => axum::serve(bounded, service).with_graceful_shutdown(shutdown.cancelled_owned()).await,
+    };
     if let Err(error) = served {
         tracing::error!(%error, "the HTTP API failed");
     }
 }
 
 fn router(api: Api) -> Router {
-    Router::new()
-        .route("/v1/health", get(status::health))
-        .route("/v1/status", get(status::status))
-        .route("/v1/events", get(events::events))
-        .route("/v1/relocations", get(relocations::list).post(relocations::submit))
-        .route("/v1/relocations/{id}", get(relocations::one))
-        .route("/v1/relocations/{id}/cancel", post(relocations::cancel))
-        .route("/v1/relocations/{id}/retry", post(relocations::retry))
-        .route("/v1/relocations/{id}/key", post(keys::take))
+    endpoints::routes(&api)
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
-        .layer(middleware::from_fn(guard::guard))
+        .layer(middleware::from_fn_with_state(api.clone(), guard::guard))
         .with_state(api)
 }

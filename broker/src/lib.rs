@@ -2,6 +2,8 @@
 //! over HTTP. The broker answers and shows; it decides nothing about a relocation and holds no truth about one, so
 //! it can be killed and started again at any moment.
 
+pub mod access;
+pub mod audit;
 mod broker;
 mod error;
 mod feed;
@@ -16,6 +18,6 @@ mod view;
 
 pub use broker::{Broker, BrokerOptions};
 pub use error::Error;
-pub use http::{API_LISTEN_DEFAULT, loopback};
+pub use http::{API_LISTEN_DEFAULT, HttpOptions, TlsFiles};
 pub use keys::{Handed, KeyDesk, NoKeys};
 pub use survey::offers_now;

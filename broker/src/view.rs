@@ -1,13 +1,14 @@
 //! What was heard on the bus: the newest status of each relocation, refused requests, and workers with when they
 //! were last heard. A view, not a truth: it is empty at the start and filled by asking the conduit to report.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::Duration;
 
 use fluidcloud_proto::command::WorkerNeed;
 use fluidcloud_proto::event::{Notice, WorkerSeen};
 use fluidcloud_proto::failure::Failure;
 use fluidcloud_proto::ids::{RelocationId, WorkerId};
+use fluidcloud_proto::offer::Offer;
 use fluidcloud_proto::status::{RelocationStatus, WorkerStatus};
 use tokio::time::Instant;
 
@@ -15,6 +16,8 @@ use tokio::time::Instant;
 pub const RELOCATIONS_MAX: usize = 500;
 /// Refused requests remembered.
 pub const REFUSED_MAX: usize = 500;
+/// Relocations whose offers are remembered.
+pub const OFFERS_MAX: usize = 500;
 /// Workers remembered.
 pub const WORKERS_MAX: usize = 1_000;
 /// A worker that was silent for so long serves nothing any more.
@@ -27,6 +30,8 @@ pub struct View {
     relocations: BTreeMap<RelocationId, RelocationStatus>,
     refused: BTreeMap<RelocationId, (Instant, Failure)>,
     workers: BTreeMap<WorkerId, Heard>,
+    /// Oldest first.
+    offers: VecDeque<(RelocationId, Vec<Offer>)>,
 }
 
 #[derive(Debug)]
@@ -50,6 +55,19 @@ impl View {
             Notice::RequestRefused { id: None, .. } => {}
             Notice::WorkerSeen(seen) => self.worker_seen(seen, now),
         }
+    }
+
+    /// The latest of each relocation stay.
+    pub fn offered(&mut self, relocation: RelocationId, offers: Vec<Offer>) {
+        self.offers.retain(|(known, _)| *known != relocation);
+        if self.offers.len() == OFFERS_MAX {
+            self.offers.pop_front();
+        }
+        self.offers.push_back((relocation, offers));
+    }
+
+    pub fn offers(&self) -> Vec<(RelocationId, Vec<Offer>)> {
+        self.offers.iter().cloned().collect()
     }
 
     fn relocation_changed(&mut self, status: RelocationStatus) {

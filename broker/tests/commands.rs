@@ -2,7 +2,8 @@
 
 mod harness;
 
-use fluidcloud_broker::{Broker, BrokerOptions, Error};
+use fluidcloud_broker::access::{Access, Tokens};
+use fluidcloud_broker::{Broker, BrokerOptions, Error, HttpOptions, TlsFiles};
 use fluidcloud_proto::bus::memory::MemoryBus;
 use fluidcloud_proto::bus::{Message, Queue, SharedBus, publish_command};
 use fluidcloud_proto::command::{BrokerCommand, WorkerNeed};
@@ -76,7 +77,9 @@ async fn an_address_that_other_hosts_can_reach_is_refused_with_the_remedy() {
             bus,
             registry: Registry::default(),
             providers: vec![],
-            http: address.parse().unwrap(),
+            http: HttpOptions { listen: address.parse().unwrap(), tls: None },
+            access: Access::Development,
+            audit: None,
             placement: std::sync::Arc::new(fluidcloud_broker::placement::ByHand),
             keys: std::sync::Arc::new(fluidcloud_broker::NoKeys),
         };
@@ -84,4 +87,28 @@ async fn an_address_that_other_hosts_can_reach_is_refused_with_the_remedy() {
         assert!(matches!(error, Error::NotLoopback(_)), "{error}");
         assert!(error.to_string().contains("127.0.0.1"), "{error}");
     }
+}
+
+#[tokio::test]
+async fn tokens_never_cross_the_network_readable() {
+    let dir = tempfile::tempdir().unwrap();
+    let tokens = || Access::Tokens(Tokens::at(dir.path().join("tokens.json")));
+    let options = HttpOptions { listen: "192.0.2.1:7411".parse().unwrap(), tls: None };
+    let error = options.check(&tokens()).unwrap_err();
+    assert!(matches!(error, Error::NotEncrypted(_)) && error.to_string().contains("http.tls"), "{error}");
+    let file = || dir.path().join("missing.pem");
+    let tls = Some(TlsFiles { certificate: file(), key: file() });
+    HttpOptions { tls: tls.clone(), ..options }.check(&tokens()).unwrap();
+    let options = BrokerOptions {
+        bus: MemoryBus::new(),
+        registry: Registry::default(),
+        providers: vec![],
+        http: HttpOptions { listen: "127.0.0.1:0".parse().unwrap(), tls },
+        access: tokens(),
+        audit: None,
+        placement: std::sync::Arc::new(fluidcloud_broker::placement::ByHand),
+        keys: std::sync::Arc::new(fluidcloud_broker::NoKeys),
+    };
+    let error = Broker::new(options).await.unwrap_err();
+    assert!(error.to_string().contains("missing.pem"), "{error}");
 }

@@ -44,10 +44,80 @@ async fn the_status_shows_relocations_workers_providers_and_queues() {
     let broker = document.queues.iter().find(|queue| queue.name == "fluidcloud.broker").unwrap();
     assert_eq!(broker.consumers, 1);
 
-    let all: Vec<RelocationStatus> = harness.get("/v1/relocations").await.json().await.unwrap();
-    assert_eq!(all, document.relocations);
+    let all: Value = harness.get("/v1/relocations").await.json().await.unwrap();
+    assert_eq!(all["items"], serde_json::to_value(&document.relocations).unwrap());
     let one: RelocationStatus = harness.get(&format!("/v1/relocations/{id}")).await.json().await.unwrap();
     assert_eq!(one, document.relocations[0]);
+    harness.end().await;
+}
+
+#[tokio::test]
+async fn lists_have_filters_and_pages() {
+    let harness = Harness::start().await;
+    for n in 0..5_i64 {
+        let phase = if n == 3 { Phase::Stuck } else { Phase::Creating };
+        let mut one = status(RelocationId::new(), phase);
+        one.created_at += time::Duration::seconds(n);
+        harness.notify(Notice::RelocationChanged { status: Box::new(one) }).await;
+    }
+    let list = async |query: &str| {
+        let page: Value = harness.get(&format!("/v1/relocations?{query}")).await.json().await.unwrap();
+        let times: Vec<String> =
+            page["items"].as_array().unwrap().iter().map(|one| one["created_at"].to_string()).collect();
+        (times, page["next"].as_str().map(str::to_owned))
+    };
+    let (all, next) = list("").await;
+    assert_eq!((all.len(), next), (5, None));
+    assert!(all.windows(2).all(|two| two[0] > two[1]), "newest first: {all:?}");
+    let (first, next) = list("limit=3").await;
+    let (rest, end) = list(&format!("limit=3&cursor={}", next.unwrap().replace(' ', "%20"))).await;
+    assert_eq!(([first, rest].concat(), end), (all.clone(), None));
+    assert_eq!(list("phase=Stuck,Failed").await.0, [all[1].clone()]);
+    assert_eq!(list("active=false").await.0, [all[1].clone()]);
+    assert_eq!(list("provider=atlantis").await.0, [] as [String; 0]);
+    assert_eq!(list("provider=cloud-a&service=shop&active=true").await.0.len(), 4);
+    for wrong in ["limit=0", "limit=x", "phase=Gone", "active=maybe"] {
+        let refused = harness.get(&format!("/v1/relocations?{wrong}")).await;
+        assert_eq!(problem(refused).await.0, StatusCode::BAD_REQUEST, "{wrong}");
+    }
+    harness.notify(Notice::WorkerSeen(worker("w1"))).await;
+    let of_kind = |kind: &str| harness.get_owned(format!("/v1/workers?kind={kind}"));
+    let page: Value = of_kind("volume").await.json().await.unwrap();
+    assert_eq!(page["items"].as_array().unwrap().len(), 0);
+    let page: Value = of_kind("image").await.json().await.unwrap();
+    assert_eq!(page["items"][0]["worker"], "w1");
+    assert_eq!(problem(of_kind("nothing").await).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(problem(harness.get("/v1/providers/atlantis").await).await.0, StatusCode::NOT_FOUND);
+    harness.ask_offers(RelocationId::new(), None).await;
+    let offers: Value = harness.get("/v1/offers").await.json().await.unwrap();
+    assert_eq!(offers["items"][0]["offers"][0]["provider"], "cloud-b", "{offers}");
+    harness.end().await;
+}
+
+#[tokio::test]
+async fn the_same_key_is_the_same_call() {
+    let harness = Harness::start().await;
+    let mut requests = harness.bus.subscribe(&Queue::Requests, 1).await.unwrap();
+    let mut request: Value = serde_json::from_str(&request_json(RelocationId::new())).unwrap();
+    request.as_object_mut().unwrap().remove("id");
+    let send = async |key: &str, body: String| {
+        let url = format!("{}/v1/relocations", harness.base);
+        harness.client.post(url).header("idempotency-key", key).body(body).send().await.unwrap()
+    };
+    let first: Value = send("k1", request.to_string()).await.json().await.unwrap();
+    let again: Value = send("k1", request.to_string()).await.json().await.unwrap();
+    assert_eq!(first["id"], again["id"]);
+    let published = requests.next().await.unwrap();
+    let body: Value = serde_json::from_slice(&published.message.body).unwrap();
+    assert_eq!(body["id"], first["id"], "the id is made of the key");
+    published.ack().await.unwrap();
+    assert_eq!(harness.bus.depth(&Queue::Requests).await.unwrap().ready, 0, "it is published once");
+    request["target"] = serde_json::json!({"provider": "cloud-b"});
+    request["service"]["name"] = "other".into();
+    let (status, _) = problem(send("k1", request.to_string()).await).await;
+    assert_eq!(status, StatusCode::UNPROCESSABLE_ENTITY);
+    let other: Value = send("k2", request.to_string()).await.json().await.unwrap();
+    assert_ne!(other["id"], first["id"]);
     harness.end().await;
 }
 

@@ -1,6 +1,5 @@
 //! The HTTP API as a client: of `fluidcloud up` or `fluidcloud broker` on this host.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use fluidcloud_proto::event::Notice;
@@ -11,7 +10,9 @@ use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::config::Config;
 use crate::fault::{Exit, Fault};
+use crate::tokens;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(2);
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -20,9 +21,10 @@ const EVENT_WITHIN: Duration = Duration::from_secs(30);
 /// A longer line in the event stream is not one of ours.
 const EVENT_BYTES_MAX: usize = 8 << 20;
 
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Api {
     base: String,
+    token: Option<String>,
     client: reqwest::Client,
 }
 
@@ -55,10 +57,32 @@ struct Problem {
 }
 
 impl Api {
-    pub fn new(listen: SocketAddr) -> Result<Self, Fault> {
-        let client = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_WITHIN).build();
+    pub fn new(config: &Config) -> Result<Self, Fault> {
+        let mut client = reqwest::Client::builder().no_proxy().connect_timeout(CONNECT_WITHIN);
+        if let Some(path) = &config.http.ca {
+            let read = std::fs::read(path).map_err(|error| error.to_string());
+            let authorities = read.and_then(|pem| {
+                reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| error.to_string())
+            });
+            let authorities = authorities.map_err(|error| {
+                let what = format!("cannot read http.ca {}: {error}", path.display());
+                Fault::usage(what, "name a PEM file with the certificate of the authority")
+            })?;
+            for authority in authorities {
+                client = client.add_root_certificate(authority);
+            }
+        }
+        let client = client.build();
         let client = client.map_err(|error| Fault::failed(format!("cannot use HTTP: {error}"), ""))?;
-        Ok(Self { base: format!("http://{listen}"), client })
+        Ok(Self { base: config.http_url(), token: tokens::ours(config)?, client })
+    }
+
+    fn asking(&self, method: Method, url: String) -> reqwest::RequestBuilder {
+        let request = self.client.request(method, url);
+        match &self.token {
+            Some(token) => request.bearer_auth(token),
+            None => request,
+        }
     }
 
     pub fn base(&self) -> &str {
@@ -92,19 +116,19 @@ impl Api {
         if let Some(name) = name {
             url.push_str(&format!("?name={}", escaped(name)));
         }
-        let request = self.client.post(url).timeout(ANSWER_WITHIN);
+        let request = self.asking(Method::POST, url).timeout(ANSWER_WITHIN);
         self.read(accepted(request.send().await.map_err(|error| self.silent(&error))?).await?).await
     }
 
     /// Notices from the moment this returns; with `recent`, those kept come first.
     pub async fn events(&self, follow: bool, recent: bool) -> Result<Events, ApiError> {
         let url = format!("{}/v1/events?follow={follow}&recent={recent}", self.base);
-        let response = self.client.get(url).send().await.map_err(|error| self.silent(&error))?;
+        let response = self.asking(Method::GET, url).send().await.map_err(|error| self.silent(&error))?;
         Ok(Events { response: accepted(response).await?, pending: Vec::new() })
     }
 
     async fn call(&self, method: Method, path: &str, body: Option<Vec<u8>>) -> Result<Response, ApiError> {
-        let mut request = self.client.request(method, format!("{}{path}", self.base)).timeout(ANSWER_WITHIN);
+        let mut request = self.asking(method, format!("{}{path}", self.base)).timeout(ANSWER_WITHIN);
         if let Some(body) = body {
             request = request.header(reqwest::header::CONTENT_TYPE, "application/json").body(body);
         }

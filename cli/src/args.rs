@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Parser, Subcommand, ValueEnum};
+use fluidcloud_broker::access::Role;
 use fluidcloud_proto::ids::{InstanceName, ProviderId, RelocationId, WorkerId};
 use fluidcloud_proto::plan::MigratorKind;
 use time::format_description::well_known::Rfc3339;
@@ -62,7 +63,7 @@ pub enum AddressFormat {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run everything in this process: conduit, broker and workers, over memory or `bus.amqp`.
-    Up,
+    Up(UpArgs),
     /// Run the conduit: accepts requests and drives relocations. Needs `bus.amqp`.
     Conduit,
     /// Run the broker: offers, workers and the HTTP API. Needs `bus.amqp`.
@@ -95,12 +96,24 @@ pub enum Command {
     Retry(RetryArgs),
     /// Show what happened, one JSON object per line.
     Events(EventsArgs),
+    /// Make, list and revoke tokens of the HTTP API, on the host of the broker.
+    Token(TokenArgs),
     /// Print the JSON Schema of a document.
     Schema(SchemaArgs),
 }
 
 #[derive(Debug, clap::Args)]
+pub struct UpArgs {
+    /// Let everybody on this host use the HTTP API without a token. Only on loopback.
+    #[arg(long)]
+    pub development: bool,
+}
+
+#[derive(Debug, clap::Args)]
 pub struct BrokerArgs {
+    /// Let everybody on this host use the HTTP API without a token. Only on loopback.
+    #[arg(long)]
+    pub development: bool,
     /// Start no workers: all are started by hand.
     #[arg(long)]
     pub no_workers: bool,
@@ -252,6 +265,34 @@ pub struct EventsArgs {
 }
 
 #[derive(Debug, clap::Args)]
+pub struct TokenArgs {
+    #[command(subcommand)]
+    pub command: TokenCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum TokenCommand {
+    /// Make a token and print it. It is told this once; what is kept is a hash.
+    Create {
+        /// For whom: the name that the audit log has.
+        name: String,
+        /// viewer looks; operator relocates, cancels, scales; admin also sees who did what.
+        #[arg(long, value_parser = crate::commands::token::role)]
+        role: Role,
+        /// How long it lets in, such as `12h` or `90d`; until it is revoked when left out.
+        #[arg(long, value_parser = duration)]
+        expires: Option<Duration>,
+    },
+    /// Show whose tokens there are.
+    List {
+        #[arg(long, default_value = "text")]
+        output: Output,
+    },
+    /// Let in nobody with it any more.
+    Revoke { name: String },
+}
+
+#[derive(Debug, clap::Args)]
 pub struct SchemaArgs {
     /// Which document; all names are listed when it is not known.
     pub name: String,
@@ -259,12 +300,13 @@ pub struct SchemaArgs {
 
 fn duration(given: &str) -> Result<Duration, String> {
     let (number, unit) = given.split_at(given.find(|c: char| !c.is_ascii_digit()).unwrap_or(given.len()));
-    let number: u64 = number.parse().map_err(|_| "use a number with s, m or h, such as 30m".to_owned())?;
+    let number: u64 = number.parse().map_err(|_| "use a number with s, m, h or d, such as 30m".to_owned())?;
     let secs = match unit {
         "" | "s" => 1,
         "m" => 60,
         "h" => 3600,
-        _ => return Err(format!("unknown unit `{unit}`: use s, m or h, such as 30m")),
+        "d" => 24 * 3600,
+        _ => return Err(format!("unknown unit `{unit}`: use s, m, h or d, such as 30m")),
     };
     Ok(Duration::from_secs(number.saturating_mul(secs)))
 }
@@ -293,6 +335,7 @@ mod tests {
         assert_eq!(duration("90"), Ok(Duration::from_secs(90)));
         assert_eq!(duration("30m"), Ok(Duration::from_secs(1800)));
         assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(duration("90d"), Ok(Duration::from_secs(90 * 86_400)));
         assert!(duration("2 weeks").is_err());
         assert!(duration("h").is_err());
     }

@@ -17,6 +17,7 @@ mod retry;
 mod roles;
 mod schema;
 mod status;
+pub mod token;
 mod up;
 mod usage;
 
@@ -27,14 +28,14 @@ use crate::logging;
 
 pub async fn run(args: Args) -> Result<(), Fault> {
     let is_role =
-        matches!(args.command, Command::Up | Command::Conduit | Command::Broker(_) | Command::Migrator(_));
+        matches!(args.command, Command::Up(_) | Command::Conduit | Command::Broker(_) | Command::Migrator(_));
     let default = if is_role { logging::ROLE } else { logging::COMMAND };
     logging::start(args.log.as_deref(), default, args.log_format)?;
     let file = args.config.as_deref();
     let config = || config::load(file);
     let client = || config::load_or_default(file);
     match args.command {
-        Command::Up => Box::pin(up::run(&config()?)).await,
+        Command::Up(told) => Box::pin(up::run(&config()?, told.development)).await,
         Command::Conduit => Box::pin(conduit::run(&config()?)).await,
         Command::Broker(told) => Box::pin(broker::run(&config()?, &told, args.log_format)).await,
         Command::Migrator(told) => Box::pin(migrator::run(&config()?, told)).await,
@@ -50,6 +51,7 @@ pub async fn run(args: Args) -> Result<(), Fault> {
         Command::Cancel(told) => Box::pin(cancel::run(&client()?, told)).await,
         Command::Retry(told) => retry::run(&client()?, &told).await,
         Command::Events(told) => events::run(&client()?, &told).await,
+        Command::Token(told) => token::run(&client()?, &told),
         Command::Schema(told) => schema::run(&told.name),
     }
 }

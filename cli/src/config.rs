@@ -38,6 +38,27 @@ pub struct Config {
 pub struct HttpConfig {
     #[serde(default = "default_listen")]
     pub listen: SocketAddr,
+    /// Needed where other hosts reach it.
+    #[serde(default)]
+    pub tls: Option<TlsConfig>,
+    /// Where commands call it, such as `https://fluidcloud.example:7411`; `listen` when left out.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// PEM file with the authority that commands trust besides the system's.
+    #[serde(default)]
+    pub ca: Option<PathBuf>,
+    /// Whose first line is the token that commands show.
+    #[serde(default)]
+    pub token_file: Option<PathBuf>,
+}
+
+/// PEM files.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsConfig {
+    /// The server's own first, then those that lead to its authority.
+    pub certificate: PathBuf,
+    pub key: PathBuf,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -90,7 +111,7 @@ fn default_kinds() -> Vec<MigratorKind> {
 
 impl Default for HttpConfig {
     fn default() -> Self {
-        Self { listen: default_listen() }
+        Self { listen: default_listen(), tls: None, url: None, ca: None, token_file: None }
     }
 }
 
@@ -117,6 +138,21 @@ impl Config {
     /// Where RabbitMQ is, when it is used.
     pub fn amqp_url(&self) -> Option<&AmqpUrl> {
         self.bus.amqp.as_ref().and_then(|amqp| amqp.url.as_ref())
+    }
+
+    pub fn http_options(&self) -> fluidcloud_broker::HttpOptions {
+        let tls = self.http.tls.as_ref().map(|tls| fluidcloud_broker::TlsFiles {
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+        });
+        fluidcloud_broker::HttpOptions { listen: self.http.listen, tls }
+    }
+
+    /// Where commands call.
+    pub fn http_url(&self) -> String {
+        let scheme = if self.http.tls.is_some() { "https" } else { "http" };
+        let listens = || format!("{scheme}://{}", self.http.listen);
+        self.http.url.clone().map_or_else(listens, |url| url.trim_end_matches('/').to_owned())
     }
 
     /// For messages.

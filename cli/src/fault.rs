@@ -113,7 +113,9 @@ impl From<fluidcloud_proto::bus::Error> for Fault {
 impl From<fluidcloud_broker::Error> for Fault {
     fn from(error: fluidcloud_broker::Error) -> Self {
         let exit = match &error {
-            fluidcloud_broker::Error::NotLoopback(_) => Exit::Usage,
+            fluidcloud_broker::Error::NotLoopback(_)
+            | fluidcloud_broker::Error::NotEncrypted(_)
+            | fluidcloud_broker::Error::Certificate { .. } => Exit::Usage,
             _ => Exit::Failed,
         };
         Self::from_error(exit, &error)

@@ -15,6 +15,7 @@ mod output;
 mod report;
 mod service;
 mod table;
+mod tokens;
 mod units;
 
 use std::process::ExitCode;

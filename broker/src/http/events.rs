@@ -9,6 +9,7 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::stream::{self, Stream, StreamExt};
+use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
@@ -22,12 +23,14 @@ pub const STREAMS_MAX: usize = 32;
 /// An empty line (or comment) is sent when nothing happened for so long, so that both ends see the other is there.
 pub const SIGN_OF_LIFE_EVERY: Duration = Duration::from_secs(10);
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     #[serde(default = "yes")]
+    /// Go on with what happens from now on; `true` when left out.
     follow: bool,
     #[serde(default)]
+    /// Begin with the latest that were kept.
     recent: bool,
 }
 

@@ -7,21 +7,22 @@ use axum::extract::{Path, Query, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fluidcloud_proto::failure::Code;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::problem::Problem;
 use super::relocations::parse_id;
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
     #[serde(default)]
     name: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Taken {
+#[derive(Serialize, JsonSchema)]
+pub struct Taken {
     name: String,
     private_key: String,
 }

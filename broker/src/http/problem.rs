@@ -3,14 +3,16 @@
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use fluidcloud_proto::failure::{Code, Failure};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Problem {
     #[serde(rename = "type")]
     kind: &'static str,
     title: String,
     #[serde(serialize_with = "status_number")]
+    #[schemars(with = "u16")]
     status: StatusCode,
     detail: String,
     code: Code,
@@ -31,12 +33,16 @@ impl Problem {
     }
 
     pub fn no_such_path() -> Self {
-        Self::of(StatusCode::NOT_FOUND, "there is nothing at this path", "see /v1/status and /v1/relocations")
+        Self::of(StatusCode::NOT_FOUND, "there is nothing at this path", "see /v1/openapi.json for all there is")
     }
 
     pub fn no_such_method() -> Self {
-        let remedy = "use GET to look, and POST to relocate, cancel, retry or take a key";
+        let remedy = "see /v1/openapi.json for what it takes";
         Self::of(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method", remedy)
+    }
+
+    pub fn unauthorized(detail: impl Into<String>, remedy: &str) -> Self {
+        Self::new(StatusCode::UNAUTHORIZED, Failure::never(Code::Unauthorized, detail, remedy))
     }
 
     pub fn forbidden(detail: impl Into<String>, remedy: &str) -> Self {
@@ -51,7 +57,13 @@ impl Problem {
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         let headers = [(header::CONTENT_TYPE, "application/problem+json")];
-        (self.status, headers, serde_json::to_string(&self).unwrap_or_default()).into_response()
+        let body = serde_json::to_string(&self).unwrap_or_default();
+        let mut response = (self.status, headers, body).into_response();
+        if self.status == StatusCode::UNAUTHORIZED {
+            let asks = header::HeaderValue::from_static("Bearer realm=\"FluidCloud\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, asks);
+        }
+        response
     }
 }
 

@@ -2,16 +2,16 @@
 
 use axum::Json;
 use axum::extract::State;
-use fluidcloud_proto::status::{StatusDocument, WorkerStatus};
+use fluidcloud_proto::status::StatusDocument;
+use schemars::JsonSchema;
 use serde::Serialize;
-use tokio::time::Instant;
 
 use super::Api;
 use crate::keys::told;
 
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct Health {
     version: &'static str,
     /// Whether the bus is reachable now.
@@ -24,17 +24,12 @@ pub async fn health(State(api): State<Api>) -> Json<Health> {
 }
 
 pub async fn status(State(api): State<Api>) -> Json<StatusDocument> {
-    let (relocations, workers) = {
-        let view = api.parts.view();
-        (view.relocations(), view.workers(Instant::now()))
-    };
-    let with_pid =
-        |worker: WorkerStatus| WorkerStatus { pid: api.parts.placement.pid(&worker.seen.worker), ..worker };
+    let relocations = api.parts.view().relocations();
     Json(StatusDocument {
         version: VERSION.to_owned(),
         relocations: relocations.into_iter().map(|status| told(status, &*api.parts.keys)).collect(),
         providers: api.parts.survey.statuses(),
-        workers: workers.into_iter().map(with_pid).collect(),
+        workers: api.workers(),
         queues: api.parts.queues.statuses(),
     })
 }

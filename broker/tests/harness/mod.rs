@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use fluidcloud_broker::placement::Placement;
-use fluidcloud_broker::{Broker, BrokerOptions, Error, Handed, KeyDesk};
+use fluidcloud_broker::access::Access;
+use fluidcloud_broker::{Broker, BrokerOptions, Error, Handed, HttpOptions, KeyDesk};
 use fluidcloud_proto::bus::memory::MemoryBus;
 use fluidcloud_proto::bus::{Queue, SharedBus, Subscription, publish_command, publish_notice, receive};
 use fluidcloud_proto::command::{BrokerCommand, Control, WorkerNeed};
@@ -76,6 +77,10 @@ impl Harness {
     }
 
     pub async fn start_on(bus: SharedBus) -> Self {
+        Self::start_with(bus, Access::Development, None).await
+    }
+
+    pub async fn start_with(bus: SharedBus, access: Access, audit: Option<std::path::PathBuf>) -> Self {
         let cloud_b = Arc::new(MemoryProvider::builder("cloud-b").build());
         let cloud_a = Arc::new(MemoryProvider::builder("cloud-a").build());
         let placement = Arc::new(Noted::default());
@@ -84,7 +89,9 @@ impl Harness {
             bus: bus.clone(),
             registry: Registry::default().with(cloud_a).with(cloud_b.clone()),
             providers: vec![],
-            http: "127.0.0.1:0".parse().unwrap(),
+            http: HttpOptions { listen: "127.0.0.1:0".parse().unwrap(), tls: None },
+            access,
+            audit,
             placement: placement.clone(),
             keys: keys.clone(),
         };
@@ -109,6 +116,10 @@ impl Harness {
 
     pub async fn get(&self, path: &str) -> reqwest::Response {
         self.client.get(format!("{}{path}", self.base)).send().await.unwrap()
+    }
+
+    pub async fn get_owned(&self, path: String) -> reqwest::Response {
+        self.get(&path).await
     }
 
     pub async fn post(&self, path: &str, body: String) -> reqwest::Response {

@@ -9,7 +9,7 @@ use crate::output;
 use crate::report;
 
 pub async fn run(config: &Config, told: &AddressesArgs) -> Result<(), Fault> {
-    let report = report::of(&Api::new(config.http.listen)?.relocation(told.id).await?);
+    let report = report::of(&Api::new(config)?.relocation(told.id).await?);
     if report.instances.is_empty() {
         return Err(Fault::failed(
             format!("relocation {} runs nothing at a target", told.id),

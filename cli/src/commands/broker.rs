@@ -12,16 +12,18 @@ use crate::bus;
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::service;
+use crate::tokens;
 
 pub async fn run(config: &Config, told: &BrokerArgs, log_format: LogFormat) -> Result<(), Fault> {
-    fluidcloud_broker::loopback(config.http.listen)?;
+    let access = tokens::access(config, told.development)?;
+    config.http_options().check(&access)?;
     let end = service::told_to_end()?;
     let role = async {
         let bus = bus::amqp(config, "broker", roles::BUS_PATIENCE).await?;
         let registry = service::registry(config)?;
         let placement: Arc<dyn Placement> =
             if told.no_workers { Arc::new(ByHand) } else { Arc::new(processes(config, log_format)?) };
-        let broker = roles::broker(config, bus.clone(), &registry, placement).await?;
+        let broker = roles::broker(config, bus.clone(), &registry, placement, access).await?;
         Ok(bus::until_done(bus, broker.run(end.clone())).await?)
     };
     service::run_until_told(&end, role).await

@@ -11,7 +11,7 @@ use crate::output;
 use crate::report;
 
 pub async fn run(config: &Config, told: CancelArgs) -> Result<(), Fault> {
-    let api = Api::new(config.http.listen)?;
+    let api = Api::new(config)?;
     api.cancel(told.id).await?;
     if !told.wait {
         return output::line(format!("relocation {} is being canceled", told.id));

@@ -14,7 +14,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const ATTEMPTS_MAX: u32 = 120;
 
 pub async fn run(config: &Config, told: &EventsArgs) -> Result<(), Fault> {
-    let api = Api::new(config.http.listen)?;
+    let api = Api::new(config)?;
     let mut events = api.events(told.follow, true).await?;
     loop {
         while let Some(line) = events.next_line().await {

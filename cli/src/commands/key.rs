@@ -13,7 +13,7 @@ use crate::fault::Fault;
 use crate::output;
 
 pub async fn run(config: &Config, told: &KeyArgs) -> Result<(), Fault> {
-    let api = Api::new(config.http.listen)?;
+    let api = Api::new(config)?;
     let Some(path) = &told.output else {
         let taken = api.take_key(told.id, told.name.as_deref()).await?;
         return output::line(taken.private_key.trim_end());

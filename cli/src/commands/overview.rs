@@ -19,7 +19,7 @@ use crate::units;
 
 pub async fn run(config: &Config, told: &OverviewArgs) -> Result<(), Fault> {
     let registry = service::registry(config)?;
-    let status = Api::new(config.http.listen)?.relocation(told.id).await?;
+    let status = Api::new(config)?.relocation(told.id).await?;
     let seen = overview(&registry, &status.source, &report::of(&status), OffsetDateTime::now_utc()).await;
     let seen = seen.map_err(Fault::from)?;
     match told.output {

@@ -27,7 +27,7 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(30);
 
 pub async fn run(config: &Config, told: RelocateArgs) -> Result<(), Fault> {
     let request = request::read(&told.file)?;
-    let api = Api::new(config.http.listen)?;
+    let api = Api::new(config)?;
     // Before it is published, so that a refusal cannot be missed.
     let heard = if told.wait { Some(Listener::start(&api, request.id).await) } else { None };
     publish(config, &api, &request).await?;

@@ -7,6 +7,6 @@ use crate::fault::Fault;
 use crate::output;
 
 pub async fn run(config: &Config, told: &RetryArgs) -> Result<(), Fault> {
-    Api::new(config.http.listen)?.retry(told.id).await?;
+    Api::new(config)?.retry(told.id).await?;
     output::line(format!("relocation {} is tried again", told.id))
 }

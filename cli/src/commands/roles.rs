@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use fluidcloud_broker::access::Access;
 use fluidcloud_broker::placement::{Placement, WorkerBody};
 use fluidcloud_broker::{Broker, BrokerOptions, Handed, KeyDesk};
 use fluidcloud_conduit::{Conduit, ConduitOptions, DirectoryKeys, Keys, SqliteStore};
@@ -16,6 +17,7 @@ use fluidcloud_providers::Registry;
 
 use crate::config::Config;
 use crate::fault::{Exit, Fault};
+use crate::tokens;
 
 /// The relocation log, in the state directory.
 const LOG_FILE: &str = "relocations.sqlite";
@@ -58,17 +60,20 @@ pub async fn broker(
     bus: SharedBus,
     registry: &Registry,
     placement: Arc<dyn Placement>,
+    access: Access,
 ) -> Result<Broker, Fault> {
     let options = BrokerOptions {
         bus,
         registry: registry.clone(),
         providers: config.providers.clone(),
-        http: config.http.listen,
+        http: config.http_options(),
+        access,
+        audit: Some(tokens::audit_file(config)),
         placement,
         keys: Arc::new(Desk(keys(config))),
     };
     let broker = Broker::new(options).await?;
-    tracing::info!(http = %config.http.listen, "the API listens");
+    tracing::info!(http = config.http_url(), "the API listens");
     Ok(broker)
 }
 

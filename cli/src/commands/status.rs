@@ -22,7 +22,7 @@ const RELOCATIONS_SHOWN_MAX: usize = 20;
 const CLEAR: &str = "\x1b[2J\x1b[H";
 
 pub async fn run(config: &Config, told: StatusArgs) -> Result<(), Fault> {
-    let api = Api::new(config.http.listen)?;
+    let api = Api::new(config)?;
     match (told.id, told.watch) {
         (None, false) => show_all(&api.status().await?, told.output),
         (None, true) => watch_all(&api, told.output).await,

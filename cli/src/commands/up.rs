@@ -13,10 +13,12 @@ use crate::bus;
 use crate::config::Config;
 use crate::fault::Fault;
 use crate::service::{self, StateLock};
+use crate::tokens;
 
-pub async fn run(config: &Config) -> Result<(), Fault> {
-    fluidcloud_broker::loopback(config.http.listen)?;
+pub async fn run(config: &Config, development: bool) -> Result<(), Fault> {
     let _lock = StateLock::take(&config.state)?;
+    let access = tokens::access(config, development)?;
+    config.http_options().check(&access)?;
     let registry = service::registry(config)?;
     let migrators = roles::migrators(config, registry.clone())?;
     let told = service::told_to_end()?;
@@ -24,7 +26,7 @@ pub async fn run(config: &Config) -> Result<(), Fault> {
         let bus = bus::amqp_or_memory(config, "up", roles::BUS_PATIENCE).await?;
         let body = roles::embedded(bus.clone(), config.workers.slots, migrators);
         let placement = Arc::new(Embedded::new(body));
-        let broker = roles::broker(config, bus.clone(), &registry, placement).await?;
+        let broker = roles::broker(config, bus.clone(), &registry, placement, access).await?;
         let conduit = roles::conduit(config, bus.clone(), &registry)?;
         bus::until_done(bus, together(conduit, broker, &told)).await
     };

@@ -75,7 +75,7 @@ async fn asked(
             "name the provider instead of the relocation, or leave the instance out",
         ));
     }
-    let report = report::of(&Api::new(config.http.listen)?.relocation(id).await?);
+    let report = report::of(&Api::new(config)?.relocation(id).await?);
     let Some(first) = report.instances.first() else {
         return Err(Fault::failed(
             format!("relocation {id} runs nothing at a target"),

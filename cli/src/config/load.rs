@@ -110,6 +110,8 @@ fn resolve_paths(config: &mut Config, base: &Path) {
     let mut paths = vec![&mut config.state];
     paths.extend(config.bus.amqp.iter_mut().filter_map(|amqp| amqp.url_file.as_mut()));
     paths.extend(config.workers.viaduct.as_mut());
+    paths.extend([config.http.ca.as_mut(), config.http.token_file.as_mut()].into_iter().flatten());
+    paths.extend(config.http.tls.iter_mut().flat_map(|tls| [&mut tls.certificate, &mut tls.key]));
     for provider in &mut config.providers {
         if let Some(ssh) = provider.site.as_mut().and_then(|site| site.ssh.as_mut()) {
             paths.push(&mut ssh.key);
