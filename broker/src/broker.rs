@@ -88,9 +88,9 @@ impl Broker {
     /// Takes the HTTP address, so that what is wrong with it is known before anything runs.
     pub async fn new(options: BrokerOptions) -> Result<Self, Error> {
         let listening = http::listen(&options.http, &options.access).await?;
-        let audit = options.audit.map(|path| {
-            Audit::open(&path).map(Arc::new).map_err(|cause| Error::Audit { path, cause })
-        });
+        let audit = options
+            .audit
+            .map(|path| Audit::open(&path).map(Arc::new).map_err(|cause| Error::Audit { path, cause }));
         let survey = Arc::new(Survey::new(&options.registry, &options.providers));
         let queues = Arc::new(Queues::new(options.bus.clone(), survey.ids()));
         let parts = Parts {

@@ -51,7 +51,8 @@ impl Error {
             | Self::NotEncrypted(_)
             | Self::Certificate { .. }
             | Self::Audit { .. }
-            | Self::Start { .. } | Self::Ended { .. } => false,
+            | Self::Start { .. }
+            | Self::Ended { .. } => false,
         }
     }
 }

@@ -1,14 +1,15 @@
 //! The HTTP API, version 1: shows what the broker sees and passes on what users ask. Every mutating call only
 //! publishes. Errors are problem documents (RFC 9457) with our code and remedy.
 
+mod dashboard;
 mod endpoints;
 mod events;
 mod gate;
 mod guard;
 mod idempotency;
 mod keys;
-mod lists;
 mod listener;
+mod lists;
 mod openapi;
 mod pages;
 mod problem;
@@ -22,6 +23,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::middleware;
+use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -32,8 +34,8 @@ use crate::error::Error;
 use idempotency::Answers;
 use listener::{BoundedListener, Peer};
 use problem::Problem;
-use tls::TlsListener;
 pub use tls::TlsFiles;
+use tls::TlsListener;
 
 /// Where the API listens, and is looked for, when nothing else is said.
 pub const API_LISTEN_DEFAULT: SocketAddr =
@@ -73,10 +75,15 @@ impl HttpOptions {
 }
 
 /// An address that was taken, and what is spoken there.
-#[derive(Debug)]
 pub(crate) struct Listening {
     listener: TcpListener,
     tls: Option<tokio_rustls::TlsAcceptor>,
+}
+
+impl std::fmt::Debug for Listening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Listening").field("listener", &self.listener).finish_non_exhaustive()
+    }
 }
 
 pub(crate) async fn listen(options: &HttpOptions, access: &Access) -> Result<Listening, Error> {
@@ -125,6 +132,8 @@ pub(crate) async fn serve(listening: Listening, parts: Arc<Parts>, shutdown: Can
 
 fn router(api: Api) -> Router {
     endpoints::routes(&api)
+        .route("/", get(dashboard::index))
+        .route("/{file}", get(dashboard::one))
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })
         .layer(middleware::from_fn_with_state(api.clone(), guard::guard))

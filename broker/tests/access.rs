@@ -82,7 +82,11 @@ async fn each_role_may_do_what_it_is_for() {
     let body = || request_json(RelocationId::new());
     let expected = [
         ("/v1/status", Method::GET, [StatusCode::OK; 3]),
-        ("/v1/relocations", Method::POST, [StatusCode::FORBIDDEN, StatusCode::ACCEPTED, StatusCode::ACCEPTED]),
+        (
+            "/v1/relocations",
+            Method::POST,
+            [StatusCode::FORBIDDEN, StatusCode::ACCEPTED, StatusCode::ACCEPTED],
+        ),
         ("/v1/audit", Method::GET, [StatusCode::FORBIDDEN, StatusCode::FORBIDDEN, StatusCode::OK]),
     ];
     for (path, method, answers) in expected {

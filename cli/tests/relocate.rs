@@ -5,8 +5,9 @@ mod harness;
 use std::sync::Arc;
 use std::time::Duration;
 
+use fluidcloud_broker::access::Access;
 use fluidcloud_broker::placement::{Embedded, WorkerBody};
-use fluidcloud_broker::{Broker, BrokerOptions};
+use fluidcloud_broker::{Broker, BrokerOptions, HttpOptions};
 use fluidcloud_conduit::{Conduit, ConduitOptions, MemoryKeys, MemoryStore, Store};
 use fluidcloud_migrators::Migrators;
 use fluidcloud_migrators::worker::{DRAIN, Worker, WorkerOptions, new_id};
@@ -86,7 +87,9 @@ impl World {
             bus: self.bus.clone(),
             registry: self.registry.clone(),
             providers: vec![],
-            http: self.lone.listen().parse().unwrap(),
+            http: HttpOptions { listen: self.lone.listen().parse().unwrap(), tls: None },
+            access: Access::Development,
+            audit: None,
             placement: Arc::new(Embedded::new(body)),
             keys: Arc::new(fluidcloud_broker::NoKeys),
         };

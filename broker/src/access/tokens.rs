@@ -46,7 +46,9 @@ pub enum Error {
     Taken(String),
     #[error("there is no token `{0}`: see `fluidcloud token list`")]
     Unknown(String),
-    #[error("`{0}` is no name for a token: use letters, digits, `-`, `_`, `.` and `@`, at most {NAME_CHARS_MAX} of them")]
+    #[error(
+        "`{0}` is no name for a token: use letters, digits, `-`, `_`, `.` and `@`, at most {NAME_CHARS_MAX} of them"
+    )]
     Name(String),
     #[error("there are {TOKENS_MAX} tokens already: revoke some")]
     Full,
@@ -165,9 +167,9 @@ impl Tokens {
 
     pub(super) fn still(&self, caller: &Caller, now: OffsetDateTime) -> Result<bool, Error> {
         self.with_known(|entries| {
-            entries.iter().any(|entry| {
-                *entry.name == *caller.name && entry.role == caller.role && !entry.is_over(now)
-            })
+            entries
+                .iter()
+                .any(|entry| *entry.name == *caller.name && entry.role == caller.role && !entry.is_over(now))
         })
     }
 
@@ -239,7 +241,13 @@ fn add(
     }
     let secret = Secret::new();
     let created_at = OffsetDateTime::now_utc();
-    entries.push(Entry { name: name.to_owned(), role, sha256: hash(secret.reveal()), created_at, expires_at });
+    entries.push(Entry {
+        name: name.to_owned(),
+        role,
+        sha256: hash(secret.reveal()),
+        created_at,
+        expires_at,
+    });
     let names: BTreeSet<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
     debug_assert_eq!(names.len(), entries.len(), "each name once");
     Ok(secret)

@@ -8,9 +8,7 @@ use axum::middleware;
 use axum::routing::{MethodFilter, MethodRouter, on};
 use fluidcloud_proto::event::Notice;
 use fluidcloud_proto::request::RelocationRequest;
-use fluidcloud_proto::status::{
-    ProviderStatus, QueueStatus, RelocationStatus, StatusDocument, WorkerStatus,
-};
+use fluidcloud_proto::status::{ProviderStatus, QueueStatus, RelocationStatus, StatusDocument, WorkerStatus};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::gate::{Gate, gate};
@@ -99,27 +97,52 @@ impl Endpoint {
 pub(super) fn all() -> Vec<Endpoint> {
     use Role::{Admin, Operator, Viewer};
     vec![
-        Endpoint::new(&Method::GET, "/v1/health", None, "Whether the broker runs and reaches the bus", status::health)
-            .answers(200, json::<status::Health>()),
+        Endpoint::new(
+            &Method::GET,
+            "/v1/health",
+            None,
+            "Whether the broker runs and reaches the bus",
+            status::health,
+        )
+        .answers(200, json::<status::Health>()),
         Endpoint::new(&Method::GET, "/v1/openapi.json", None, "This document", openapi::document),
-        Endpoint::new(&Method::POST, "/v1/session", None, "Log in: a token for the cookie of a session", session::begin)
-            .takes(json::<session::Login>())
-            .answers(200, json::<session::Who>()),
+        Endpoint::new(
+            &Method::POST,
+            "/v1/session",
+            None,
+            "Log in: a token for the cookie of a session",
+            session::begin,
+        )
+        .takes(json::<session::Login>())
+        .answers(200, json::<session::Who>()),
         Endpoint::new(&Method::GET, "/v1/session", session::LOOKS, "Who is logged in", session::who)
             .answers(200, json::<session::Who>()),
-        Endpoint::new(&Method::DELETE, "/v1/session", None, "Log out", session::end).answers(204, Said::Nothing),
+        Endpoint::new(&Method::DELETE, "/v1/session", None, "Log out", session::end)
+            .answers(204, Said::Nothing),
         Endpoint::new(&Method::GET, "/v1/status", Viewer, "Everything at once, from memory", status::status)
             .answers(200, json::<StatusDocument>()),
         Endpoint::new(&Method::GET, "/v1/events", Viewer, "Notices as they happen", events::events)
             .query::<events::Wanted>()
             .answers(200, Said::Stream(describe::<Notice>(), &["application/x-ndjson", "text/event-stream"])),
-        Endpoint::new(&Method::GET, "/v1/relocations", Viewer, "Relocations, newest first", relocations::list)
-            .query::<relocations::Wanted>()
-            .answers(200, json::<Page<RelocationStatus>>()),
-        Endpoint::new(&Method::POST, "/v1/relocations", Operator, "Ask for a relocation", relocations::submit)
-            .takes(json::<RelocationRequest>())
-            .answers(202, json::<relocations::Taken>())
-            .keyed(),
+        Endpoint::new(
+            &Method::GET,
+            "/v1/relocations",
+            Viewer,
+            "Relocations, newest first",
+            relocations::list,
+        )
+        .query::<relocations::Wanted>()
+        .answers(200, json::<Page<RelocationStatus>>()),
+        Endpoint::new(
+            &Method::POST,
+            "/v1/relocations",
+            Operator,
+            "Ask for a relocation",
+            relocations::submit,
+        )
+        .takes(json::<RelocationRequest>())
+        .answers(202, json::<relocations::Taken>())
+        .keyed(),
         Endpoint::new(&Method::GET, "/v1/relocations/{id}", Viewer, "One relocation", relocations::one)
             .answers(200, json::<RelocationStatus>()),
         Endpoint::new(
@@ -147,23 +170,41 @@ pub(super) fn all() -> Vec<Endpoint> {
         )
         .query::<keys::Wanted>()
         .answers(200, json::<keys::Taken>()),
-        Endpoint::new(&Method::GET, "/v1/transfers", Viewer, "Disks on their way, or arrived", lists::transfers)
-            .query::<lists::Transfers>()
-            .answers(200, json::<Page<lists::Transfer>>()),
+        Endpoint::new(
+            &Method::GET,
+            "/v1/transfers",
+            Viewer,
+            "Disks on their way, or arrived",
+            lists::transfers,
+        )
+        .query::<lists::Transfers>()
+        .answers(200, json::<Page<lists::Transfer>>()),
         Endpoint::new(&Method::GET, "/v1/workers", Viewer, "Workers heard of lately", lists::workers)
             .query::<lists::Workers>()
             .answers(200, json::<Page<WorkerStatus>>()),
-        Endpoint::new(&Method::GET, "/v1/providers", Viewer, "Providers, and what is free there", lists::providers)
-            .query::<lists::Providers>()
-            .answers(200, json::<Page<ProviderStatus>>()),
+        Endpoint::new(
+            &Method::GET,
+            "/v1/providers",
+            Viewer,
+            "Providers, and what is free there",
+            lists::providers,
+        )
+        .query::<lists::Providers>()
+        .answers(200, json::<Page<ProviderStatus>>()),
         Endpoint::new(&Method::GET, "/v1/providers/{id}", Viewer, "One provider", lists::provider)
             .answers(200, json::<ProviderStatus>()),
         Endpoint::new(&Method::GET, "/v1/queues", Viewer, "Queues, and how full they are", lists::queues)
             .query::<lists::Plain>()
             .answers(200, json::<Page<QueueStatus>>()),
-        Endpoint::new(&Method::GET, "/v1/offers", Viewer, "What providers answered to relocations", lists::offers)
-            .query::<lists::OffersOf>()
-            .answers(200, json::<Page<lists::Offers>>()),
+        Endpoint::new(
+            &Method::GET,
+            "/v1/offers",
+            Viewer,
+            "What providers answered to relocations",
+            lists::offers,
+        )
+        .query::<lists::OffersOf>()
+        .answers(200, json::<Page<lists::Offers>>()),
         Endpoint::new(&Method::GET, "/v1/audit", Admin, "Who changed what, newest first", lists::audit)
             .query::<lists::Audited>()
             .answers(200, json::<Page<AuditLine>>()),

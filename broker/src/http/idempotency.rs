@@ -53,7 +53,12 @@ struct Kept {
 
 impl Answers {
     /// What was answered to the same call; another call with the same key is refused.
-    pub fn find(&self, key: &Key, call: &[&[u8]], now: Instant) -> Result<Option<(StatusCode, String)>, Problem> {
+    pub fn find(
+        &self,
+        key: &Key,
+        call: &[&[u8]],
+        now: Instant,
+    ) -> Result<Option<(StatusCode, String)>, Problem> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.forget(now);
         match kept.by_key.get(key) {

@@ -187,9 +187,10 @@ pub async fn offers(State(api): State<Api>, query: Asked<OffersOf>) -> Result<Js
     let query = asked(query)?;
     let all = api.parts.view().offers();
     let fits = |id: &RelocationId| query.relocation.is_none_or(|wanted| wanted == *id);
-    let keyed = all.into_iter().filter(|(id, _)| fits(id)).map(|(relocation, offers)| {
-        (relocation.to_string(), Offers { relocation, offers })
-    });
+    let keyed = all
+        .into_iter()
+        .filter(|(id, _)| fits(id))
+        .map(|(relocation, offers)| (relocation.to_string(), Offers { relocation, offers }));
     page(keyed.collect(), &query.paging.paging()?).map(Json)
 }
 
@@ -215,7 +216,8 @@ pub async fn audit(
         let nanos = u128::try_from(line.at.unix_timestamp_nanos()).unwrap_or(0);
         format!("{:039} {} {}", u128::MAX - nanos, line.call, line.outcome.is_none())
     };
-    page(lines.into_iter().map(|line| (newest_first(&line), line)).collect(), &query.paging.paging()?).map(Json)
+    page(lines.into_iter().map(|line| (newest_first(&line), line)).collect(), &query.paging.paging()?)
+        .map(Json)
 }
 
 impl Api {

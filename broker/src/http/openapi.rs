@@ -99,7 +99,13 @@ fn content(said: Said, generator: &mut SchemaGenerator) -> Option<Value> {
         Said::Json(describe) => Some(json!({"application/json": {"schema": describe(generator)}})),
         Said::Stream(describe, kinds) => {
             let schema = describe(generator);
-            Some(kinds.iter().map(|kind| ((*kind).to_owned(), json!({"schema": schema}))).collect::<Map<_, _>>().into())
+            Some(
+                kinds
+                    .iter()
+                    .map(|kind| ((*kind).to_owned(), json!({"schema": schema})))
+                    .collect::<Map<_, _>>()
+                    .into(),
+            )
         }
     }
 }

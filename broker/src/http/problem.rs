@@ -33,7 +33,11 @@ impl Problem {
     }
 
     pub fn no_such_path() -> Self {
-        Self::of(StatusCode::NOT_FOUND, "there is nothing at this path", "see /v1/openapi.json for all there is")
+        Self::of(
+            StatusCode::NOT_FOUND,
+            "there is nothing at this path",
+            "see /v1/openapi.json for all there is",
+        )
     }
 
     pub fn no_such_method() -> Self {

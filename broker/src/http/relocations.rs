@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use axum::{Extension, Json};
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use fluidcloud_proto::bus::{Message, Queue, publish_command};
 use fluidcloud_proto::command::Control;
 use fluidcloud_proto::failure::{Code, Failure};
@@ -69,7 +69,9 @@ pub async fn list(
             return Err(Problem::of(StatusCode::BAD_REQUEST, detail, "use active=true or active=false"));
         }
     };
-    let at = |one: &RelocationStatus, provider| one.source == *provider || one.target.as_ref() == Some(provider);
+    let at = |one: &RelocationStatus, provider: &ProviderId| {
+        one.source == *provider || one.target.as_ref() == Some(provider)
+    };
     let mut all = api.parts.view().relocations();
     all.retain(|one| {
         phases.as_ref().is_none_or(|phases| phases.contains(&one.phase))
@@ -90,7 +92,11 @@ fn phases(text: &str) -> Result<Vec<Phase>, Problem> {
     let phase = |name: &str| {
         serde_json::from_value(name.into()).map_err(|_| {
             let shown: String = name.chars().take(32).collect();
-            Problem::of(StatusCode::BAD_REQUEST, format!("there is no phase `{shown}`"), "see /v1/openapi.json")
+            Problem::of(
+                StatusCode::BAD_REQUEST,
+                format!("there is no phase `{shown}`"),
+                "see /v1/openapi.json",
+            )
         })
     };
     text.split(',').map(|name| phase(name.trim())).collect()

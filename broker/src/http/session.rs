@@ -47,7 +47,10 @@ pub async fn begin(State(api): State<Api>, Json(login): Json<Login>) -> Result<R
     let Some(caller) = caller else {
         tracing::warn!("a login with a token that is not known");
         let remedy = "make one with `fluidcloud token create NAME --role viewer|operator|admin`";
-        return Err(Problem::unauthorized("this token is not known: mistyped, revoked, or its time is over", remedy));
+        return Err(Problem::unauthorized(
+            "this token is not known: mistyped, revoked, or its time is over",
+            remedy,
+        ));
     };
     tracing::info!(who = %caller.name, role = %caller.role, "session begins");
     let who = Who::is(&api, &caller);

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tokio::sync::mpsc;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
@@ -15,7 +16,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::server::TlsStream;
 use tokio_util::task::AbortOnDropHandle;
 
-use super::listener::{BoundedListener, BoundedStream};
+use super::listener::{BoundedListener, BoundedStream, Peer};
 
 /// From the first byte on.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
@@ -35,7 +36,8 @@ impl TlsFiles {
         let chain = CertificateDer::pem_file_iter(&self.certificate)
             .and_then(Iterator::collect::<Result<Vec<_>, _>>)
             .map_err(|error| told(&self.certificate, error.to_string()))?;
-        let key = PrivateKeyDer::from_pem_file(&self.key).map_err(|error| told(&self.key, error.to_string()))?;
+        let key =
+            PrivateKeyDer::from_pem_file(&self.key).map_err(|error| told(&self.key, error.to_string()))?;
         let config = ServerConfig::builder().with_no_client_auth().with_single_cert(chain, key);
         let mut config = config.map_err(|error| told(&self.certificate, error.to_string()))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -69,6 +71,12 @@ impl TlsListener {
             }
         });
         Self { ready, address, _accepting: AbortOnDropHandle::new(accepting) }
+    }
+}
+
+impl Connected<IncomingStream<'_, TlsListener>> for Peer {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        Self(*stream.remote_addr())
     }
 }
 

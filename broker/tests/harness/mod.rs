@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use fluidcloud_broker::placement::Placement;
 use fluidcloud_broker::access::Access;
+use fluidcloud_broker::placement::Placement;
 use fluidcloud_broker::{Broker, BrokerOptions, Error, Handed, HttpOptions, KeyDesk};
 use fluidcloud_proto::bus::memory::MemoryBus;
 use fluidcloud_proto::bus::{Queue, SharedBus, Subscription, publish_command, publish_notice, receive};

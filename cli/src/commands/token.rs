@@ -38,7 +38,9 @@ pub fn run(config: &Config, args: &TokenArgs) -> Result<(), Fault> {
         TokenCommand::List { output: Output::Text } => list(&tokens),
         TokenCommand::Revoke { name } => {
             tokens.revoke(name).map_err(fault)?;
-            output::line(&format!("token {name} is revoked; sessions that began with it end with their next call"))
+            output::line(format!(
+                "token {name} is revoked; sessions that began with it end with their next call"
+            ))
         }
     }
 }
