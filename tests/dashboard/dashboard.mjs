@@ -1,0 +1,353 @@
+// The dashboard as a person uses it, in the system's Chromium, against a running broker:
+//
+//   npm ci && node dashboard.mjs http://127.0.0.1:7411 [--idle] [--wait SECONDS] [--shots DIRECTORY]
+//
+// What is expected is taken from the broker's own answers. A relocation that copies must be there, or begin within the
+// time to wait; `--idle` does without. States that a broker cannot be brought into at will (stuck, awaiting cutover, empty,
+// away, hostile names) are made of its answers on their way to the page. Nothing is asked of the broker but to be looked
+// at: no action is ever sent to it. Fails when axe finds something, when a page logs an error, when a number is missing.
+
+import assert from 'node:assert/strict';
+import { existsSync } from 'node:fs';
+import { mkdir, readFile } from 'node:fs/promises';
+import { createRequire } from 'node:module';
+import path from 'node:path';
+import { chromium } from 'playwright-core';
+import { awaiting, empty, hostile, stuck } from './states.mjs';
+
+const WIDE = { width: 1440, height: 900 };
+const NARROW = { width: 360, height: 740 };
+const SHOWN_WITHIN_MS = 10_000;
+const POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self' data:",
+  "connect-src 'self'",
+];
+
+const { base, idle, waitSeconds, shots } = parse(process.argv.slice(2));
+const axe = await readFile(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const browser = await chromium.launch({ executablePath: systemChromium(), args: ['--no-sandbox'] });
+const failures = [];
+
+await story('it is served with the policy that it is written for', served);
+await story('a running relocation is shown, and moves', running);
+await story('every page is clean for axe and fits, in both themes, wide and narrow', everyState);
+await story('it is used by keyboard alone', byKeyboard);
+await story('a refused action says why and what to do', refused);
+await story('names of strangers are text', strangers);
+await story('what is not connected is told as such, and comes back', away);
+
+await browser.close();
+if (failures.length) {
+  console.error(`\n${failures.length} failed`);
+  process.exit(1);
+}
+
+// --- stories ---
+
+async function served() {
+  const answer = await fetch(`${base}/`);
+  assert.equal(answer.status, 200);
+  assert.match(answer.headers.get('content-type'), /^text\/html/);
+  const policy = answer.headers.get('content-security-policy') ?? '';
+  for (const rule of POLICY) assert.ok(policy.includes(rule), `the policy lacks ${rule}: ${policy}`);
+  const html = await answer.text();
+  assert.doesNotMatch(html, /<script(?![^>]*\bsrc=)|<style|\sstyle=|\son[a-z]+=/i, 'something is inline');
+}
+
+async function running() {
+  const status = await copying();
+  if (!status) return console.log('  no relocation is copying: skipped, as --idle says');
+  await visit({}, async (page) => {
+    const card = page.locator('.card', { has: page.locator(`a[href="#/relocations/${status.id}"]`) });
+    await card.waitFor({ timeout: SHOWN_WITHIN_MS });
+    await expectText(card, [status.service, status.source, status.target, / %/, /ETA/, /Rate/, /of \d+ done/]);
+    const before = await card.innerText();
+    await until(async () => (await card.innerText()) !== before, 'its card does not move');
+
+    await page.goto(`${base}/#/relocations/${status.id}`);
+    await page.getByRole('heading', { level: 1, name: status.service }).waitFor();
+    const now = await get(`/v1/relocations/${status.id}`);
+    assert.equal(await page.locator('section.steps tbody tr').count(), now.steps.length, 'not every step is a row');
+    for (const { disk } of now.transfers) {
+      const viaduct = page.getByRole('article', { name: `Viaduct of ${disk.component}/${disk.disk}` });
+      await expectText(viaduct, [/read/, /dropped/, /reused/, /on the wire/, / %/]);
+    }
+    const chart = page.getByRole('img', { name: /^Throughput of/ }).first();
+    await chart.waitFor({ timeout: 20_000 });
+    for (const component of new Set(now.transfers.map(({ disk }) => disk.component))) {
+      await page.getByRole('listitem', { name: `Component ${component}` }).waitFor();
+    }
+    assert.ok(await page.getByRole('link', { name: 'Raw JSON' }).getAttribute('href'));
+    await accessible(page, 'running');
+    await shoot(page, 'running');
+  });
+}
+
+async function everyState() {
+  const document = await get('/v1/status');
+  const states = { real: null, empty: empty(document), stuck: stuck(document), awaiting: awaiting(document) };
+  for (const [name, state] of Object.entries(states)) {
+    const shown = state ?? document;
+    const routes = ['', ...shown.relocations.slice(0, 3).map((one) => `relocations/${one.id}`)];
+    for (const colorScheme of ['light', 'dark']) {
+      for (const viewport of [WIDE, NARROW]) {
+        await visit({ colorScheme, viewport, state }, async (page) => {
+          for (const route of routes) {
+            await page.goto(`${base}/#/${route}`);
+            await settled(page);
+            const where = `${name} ${route || 'overview'} ${colorScheme} ${viewport.width}`;
+            await accessible(page, where);
+            await fits(page, where);
+            await shoot(page, where.replaceAll(/[ /]/g, '-'));
+          }
+        });
+      }
+    }
+  }
+}
+
+async function byKeyboard() {
+  const document = awaiting(await get('/v1/status'));
+  await visit({ state: document }, async (page) => {
+    await page.keyboard.press('Tab');
+    assert.equal(await focused(page), 'Skip to content');
+    await page.keyboard.press('Enter');
+    assert.equal(await page.evaluate(() => document.activeElement.id), 'main');
+    await tabTo(page, /^Approve cutover/);
+    await page.keyboard.press('Enter');
+    const dialog = page.getByRole('dialog');
+    await dialog.waitFor();
+    await expectText(dialog, [/Downtime begins at once/, document.relocations[0].target]);
+    await accessible(page, 'the dialog');
+    assert.equal(await focused(page), 'Not yet', 'Enter alone would do harm');
+    await page.keyboard.press('Escape');
+    await dialog.waitFor({ state: 'hidden' });
+    assert.match(await focused(page), /^Approve cutover/, 'the focus did not come back');
+    await page.keyboard.press('Shift+Tab');
+    await tabTo(page, new RegExp(`^${document.relocations[0].service}`), 'Shift+Tab');
+    await page.keyboard.press('Enter');
+    await page.getByRole('heading', { level: 1, name: document.relocations[0].service }).waitFor();
+    await until(
+      async () => (await page.evaluate(() => document.activeElement.id)) === 'title',
+      'the heading has no focus',
+    );
+  });
+}
+
+async function refused() {
+  const problem = {
+    type: 'about:blank',
+    title: 'Conflict',
+    status: 409,
+    code: 'invalid_request',
+    detail: 'it is not stuck any more',
+    remedy: 'look at it again',
+  };
+  const asked = [];
+  await visit(
+    { state: stuck(await get('/v1/status')), answer: { problem, asked } },
+    async (page) => {
+      await page
+        .getByRole('button', { name: /^Retry/ })
+        .first()
+        .click();
+      const dialog = page.getByRole('dialog');
+      assert.equal(asked.length, 0, 'something was sent without a yes');
+      await dialog.getByRole('button', { name: /retry$/ }).click();
+      await expectText(dialog.getByRole('alert'), [/It is not stuck any more/, /Look at it again/, /invalid_request/]);
+      assert.equal(asked.length, 1);
+      await accessible(page, 'a refused action');
+      await shoot(page, 'refused');
+    },
+    { allow: /status of 409/ },
+  );
+}
+
+async function strangers() {
+  const document = hostile(await get('/v1/status'));
+  await visit({ state: document }, async (page) => {
+    for (const route of ['', `relocations/${document.relocations[0].id}`]) {
+      await page.goto(`${base}/#/${route}`);
+      await settled(page);
+      assert.equal(await page.locator('main img, main script, main b').count(), 0, 'a name became an element');
+      assert.ok((await page.locator('main').innerText()).includes('<img src=x'), 'the name is not shown as it is');
+      await fits(page, `hostile ${route}`);
+    }
+  });
+}
+
+async function away() {
+  await visit(
+    {},
+    async (page) => {
+      await settled(page);
+      await page.context().setOffline(true);
+      await page.getByText(/^Not connected, showing what was known at \d\d:\d\d:\d\d/).waitFor({ timeout: 25_000 });
+      await accessible(page, 'away');
+      await shoot(page, 'away');
+      await page.context().setOffline(false);
+      await page.locator('#live').getByText('live', { exact: true }).waitFor({ timeout: 25_000 });
+      assert.equal((await page.locator('#connection').innerText()).trim(), '');
+    },
+    { allow: /ERR_INTERNET_DISCONNECTED|Failed to load resource/ },
+  );
+}
+
+// --- what the stories are told with ---
+
+async function story(name, tell) {
+  const began = Date.now();
+  try {
+    await tell();
+    console.log(`ok    ${name} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
+  } catch (error) {
+    failures.push(name);
+    console.error(`FAILED ${name}\n${error.stack}`);
+  }
+}
+
+/** A page, with the broker's answers replaced by `state` if given; any error that it logs fails the story. */
+async function visit(
+  { viewport = WIDE, colorScheme = 'light', state = null, answer = null },
+  tell,
+  { allow = null } = {},
+) {
+  const context = await browser.newContext({ viewport, colorScheme, reducedMotion: 'reduce' });
+  const errors = [];
+  try {
+    const page = await context.newPage();
+    page.on('pageerror', (error) => errors.push(error.stack));
+    page.on('console', (line) => line.type() === 'error' && !allow?.test(line.text()) && errors.push(line.text()));
+    // Whatever goes wrong here, nothing is ever asked of a real relocation.
+    await page.route('**/v1/relocations/*/*', (route) => {
+      answer?.asked.push(route.request().url());
+      return route.fulfill({
+        status: 409,
+        contentType: 'application/problem+json',
+        body: JSON.stringify(answer?.problem ?? {}),
+      });
+    });
+    if (state) {
+      await page.route('**/v1/status', (route) => route.fulfill({ json: state }));
+      await page.route('**/v1/events**', (route) =>
+        route.request().url().includes('recent')
+          ? route.fulfill({ contentType: 'application/x-ndjson', body: '' })
+          : route.fulfill({ contentType: 'text/event-stream', body: 'retry: 60000\n\n' }),
+      );
+    }
+    await page.goto(`${base}/`);
+    await settled(page);
+    await tell(page);
+    assert.deepEqual(errors, [], 'the page logged errors');
+  } finally {
+    await context.close();
+  }
+}
+
+async function settled(page) {
+  await page.locator('#version').getByText('version').waitFor({ state: 'attached', timeout: SHOWN_WITHIN_MS });
+  await page.waitForFunction(
+    () => document.querySelector('main h1') && !document.querySelector('main').innerText.includes('Asking the broker'),
+  );
+}
+
+async function accessible(page, where) {
+  // Not by a script element: the policy of the page forbids what is inline.
+  if (!(await page.evaluate(() => 'axe' in window))) await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run(document, { resultTypes: ['violations'] }));
+  const told = violations.map(
+    (one) =>
+      `${one.id}: ${one.help}\n    ${one.nodes.map((node) => `${node.html}\n      ${node.failureSummary}`).join('\n    ')}`,
+  );
+  assert.equal(told.length, 0, `axe at ${where}:\n  ${told.join('\n  ')}`);
+}
+
+async function fits(page, where) {
+  const over = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  assert.ok(over <= 0, `${where} is ${over} pixels too wide`);
+}
+
+async function expectText(locator, wanted) {
+  await locator.waitFor();
+  for (const what of wanted.filter(Boolean)) {
+    const shown = async () => {
+      const text = await locator.innerText();
+      return typeof what === 'string' ? text.includes(what) : what.test(text);
+    };
+    await until(shown, `${what} is not shown`);
+  }
+}
+
+async function until(holds, otherwise) {
+  const end = Date.now() + SHOWN_WITHIN_MS;
+  while (!(await holds())) {
+    if (Date.now() > end) assert.fail(otherwise);
+    await new Promise((resolve) => setTimeout(resolve, 200));
+  }
+}
+
+function focused(page) {
+  return page.evaluate(() => document.activeElement.textContent.trim());
+}
+
+async function tabTo(page, wanted, key = 'Tab') {
+  for (let pressed = 0; pressed < 60; pressed += 1) {
+    if (wanted.test(await focused(page))) return;
+    await page.keyboard.press(key);
+  }
+  assert.fail(`${key} does not lead to ${wanted}`);
+}
+
+/** A relocation whose bytes move at this moment. */
+async function copying() {
+  const end = Date.now() + waitSeconds * 1000;
+  for (;;) {
+    const { relocations } = await get('/v1/status');
+    const found = relocations.find((one) =>
+      one.transfers.some(({ state, progress }) => state === 'running' && progress.rate_bytes_per_sec > 0),
+    );
+    if (found || idle) return found;
+    assert.ok(Date.now() < end, `no relocation copied within ${waitSeconds} s: start one, or say --idle`);
+    await new Promise((resolve) => setTimeout(resolve, 500));
+  }
+}
+
+async function get(where) {
+  const answer = await fetch(`${base}${where}`);
+  assert.equal(answer.status, 200, where);
+  return answer.json();
+}
+
+async function shoot(page, name) {
+  if (!shots) return;
+  await mkdir(shots, { recursive: true });
+  await page.screenshot({ path: path.join(shots, `${name}.png`), fullPage: true });
+}
+
+function systemChromium() {
+  const known = [process.env.CHROMIUM, '/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+  const found = known.find((one) => one && existsSync(one));
+  if (!found) {
+    console.error('no Chromium here: apt-get install --no-install-recommends chromium, or name it in CHROMIUM');
+    process.exit(2);
+  }
+  return found;
+}
+
+function parse(given) {
+  const options = { base: null, idle: false, waitSeconds: 120, shots: null };
+  for (let at = 0; at < given.length; at += 1) {
+    if (given[at] === '--idle') options.idle = true;
+    else if (given[at] === '--wait') options.waitSeconds = Number(given[(at += 1)]);
+    else if (given[at] === '--shots') options.shots = given[(at += 1)];
+    else options.base = given[at].replace(/\/+$/, '');
+  }
+  if (!options.base || !Number.isFinite(options.waitSeconds)) {
+    console.error('use: node dashboard.mjs URL [--idle] [--wait SECONDS] [--shots DIRECTORY]');
+    process.exit(2);
+  }
+  return options;
+}
