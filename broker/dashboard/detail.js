@@ -33,11 +33,11 @@ export function detail(app, id) {
     h('div', { key: 'notes', class: 'notes' }, notes(status), app.silence(status)),
     rail(status),
     numbers(app, status),
-    topologyPanel(status),
+    over(status, status.parts, status.transfers) ? null : topologyPanel(status),
     // Of one that has ended, what came of it is read first.
     words.hasEnded(status) ? reportPanels(status) : null,
-    viaductsPanel(app, status),
-    stepsPanel(app, status),
+    over(status, status.transfers) ? null : viaductsPanel(app, status),
+    over(status, status.steps) ? null : stepsPanel(app, status),
     words.hasEnded(status) ? null : reportPanels(status),
     h(
       'footer',
@@ -47,6 +47,11 @@ export function detail(app, id) {
       h('a', { href: `/v1/relocations/${encodeURIComponent(id)}` }, 'Raw JSON'),
     ),
   ];
+}
+
+/** It has ended, and there never was any of this: nothing more will come. */
+function over(status, ...lists) {
+  return words.hasEnded(status) && lists.every((list) => !list?.length);
 }
 
 function missing(app, id) {

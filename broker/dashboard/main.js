@@ -7,6 +7,7 @@ import { draw, h } from './dom.js';
 import { icon } from './icons.js';
 import { Link } from './link.js';
 import { overview } from './overview.js';
+import { drawNeeds } from './needs.js';
 import { note } from './pieces.js';
 import { Store } from './store.js';
 import { clock, duration } from './units.js';
@@ -122,6 +123,7 @@ function paint() {
   const focused = document.activeElement;
   if (shown.page !== page) draw(main);
   draw(main, wanted.id === undefined ? overview(app) : detail(app, wanted.id));
+  if (wanted.id !== undefined) drawNeeds(main, store.relocation(wanted.id));
   // An element that was moved to another place in the list lost the focus by that.
   if (focused?.isConnected && document.activeElement === document.body && focused !== document.body)
     focused.focus({ preventScroll: true });
@@ -217,6 +219,7 @@ store.onChange(() => {
   redraw();
 });
 addEventListener('hashchange', arrive);
+addEventListener('resize', redraw);
 document.querySelector('.skip').addEventListener('click', (event) => {
   // The address names the page; the place in it must not replace that.
   event.preventDefault();

@@ -185,7 +185,8 @@ export function table(caption, every, all, props = {}) {
       row.cells.map((cell, index) => {
         const column = columns[index];
         const shared = {
-          class: [column.number ? 'number' : '', cell === '–' ? 'none' : ''].join(' ').trim() || null,
+          class:
+            [column.number ? 'number' : '', column.class ?? '', cell === '–' ? 'none' : ''].join(' ').trim() || null,
           'data-label': column.says,
         };
         return index === 0 ? h('th', { scope: 'row', ...shared }, cell) : h('td', shared, cell);

@@ -10,6 +10,7 @@ const COLUMNS = [
   { says: 'Step' },
   { says: 'State' },
   { says: 'Time', number: true },
+  { says: 'Share of time', class: 'share' },
   { says: 'Attempts', number: true },
   { says: 'Worker' },
   { says: 'Failure' },
@@ -24,20 +25,21 @@ export function stepsPanel(app, status) {
       null,
       h('div', { class: 'empty' }, 'There is no plan yet: it is made after the inspection.'),
     );
-  const done = steps.filter((step) => step.state === 'done').length;
-  const rows = steps.map((step) => row(app, status, step));
+  const sum = words.progress(status);
+  const seconds = steps.map((step) => app.store.stepSeconds(status, step, app.frozenAt()));
+  const longest = Math.max(...seconds, 1);
+  const rows = steps.map((step, index) => row(app, status, step, seconds[index], longest));
   return section(
     'steps',
     'Steps',
-    `${done} of ${steps.length} done`,
+    `${sum.stepsDone} of ${steps.length} ${sum.stepsSay}`,
     table('Steps', COLUMNS, rows, { class: 'stacks' }),
   );
 }
 
-function row(app, status, step) {
+function row(app, status, step, seconds, longest) {
   const name = words.stepName(step.id);
   const state = words.stepState(step.state);
-  const seconds = app.store.stepSeconds(status, step, app.frozenAt());
   return {
     key: name,
     class: `step ${step.state}`,
@@ -49,6 +51,7 @@ function row(app, status, step) {
         : ['running', 'undoing'].includes(step.state)
           ? app.was(duration(Math.floor(seconds) || 0))
           : duration(seconds),
+      step.state === 'waiting' ? '–' : share(seconds, longest),
       step.attempts > 0 ? String(step.attempts) : '–',
       step.worker ? h('span', { class: 'id', title: step.worker }, workerName(app, step.worker)) : '–',
       step.failure
@@ -61,6 +64,16 @@ function row(app, status, step) {
         : '–',
     ],
   };
+}
+
+/** Where the time went: against the step that took longest. The same is told in the column before, in words. */
+function share(seconds, longest) {
+  const width = Math.max(0.5, (seconds / longest) * 100);
+  return h(
+    'svg',
+    { viewBox: '0 0 100 8', preserveAspectRatio: 'none', 'aria-hidden': 'true' },
+    h('rect', { class: 'took', x: 0, y: 0, width, height: 8, rx: 1 }),
+  );
 }
 
 function copying(status, step) {

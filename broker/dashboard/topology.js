@@ -3,6 +3,7 @@
 
 import { h } from './dom.js';
 import { badge, icon } from './icons.js';
+import { needsMap } from './needs.js';
 import { empty, section } from './pieces.js';
 import { atSource, atTarget, becomes, kindName, partsOf, stepOf, transferOf } from './parts.js';
 import * as words from './words.js';
@@ -21,15 +22,20 @@ export function topologyPanel(status) {
     count,
     h(
       'div',
-      { class: 'sites', 'aria-hidden': 'true' },
-      h('span', {}, 'before: ', h('strong', {}, status.source)),
-      h('span', {}),
-      h('span', {}, 'after: ', h('strong', {}, status.target ?? 'not chosen yet')),
-    ),
-    h(
-      'ul',
-      { class: 'part-list' },
-      parts.map((part) => (part.kind === 'stays' ? staying(status, part, parts) : moved(status, part, parts))),
+      { class: 'map' },
+      needsMap(),
+      h(
+        'div',
+        { class: 'sites', 'aria-hidden': 'true' },
+        h('span', {}, 'before: ', h('strong', {}, status.source)),
+        h('span', {}),
+        h('span', {}, 'after: ', h('strong', {}, status.target ?? 'not chosen yet')),
+      ),
+      h(
+        'ul',
+        { class: 'part-list' },
+        parts.map((part) => (part.kind === 'stays' ? staying(status, part, parts) : moved(status, part, parts))),
+      ),
     ),
   );
 }
@@ -119,7 +125,14 @@ function pipe(status, part, disk) {
   const verified = (status.report?.transfers ?? []).find(
     (one) => words.diskName(one.disk) === `${part.component}/${disk.disk}`,
   )?.verified;
-  const state = transfer?.state === 'running' ? 'runs' : transfer?.state === 'done' ? 'done' : '';
+  const state =
+    transfer?.state === 'running'
+      ? 'runs'
+      : transfer?.state === 'done'
+        ? 'done'
+        : transfer?.state === 'undone'
+          ? 'undone'
+          : '';
   const size = disk.size_bytes ?? told?.bytes_total;
   const says = verified ? 'equal' : transfer?.state === 'undone' ? 'discarded' : done === null ? 'waits' : `${done} %`;
   return h(

@@ -123,7 +123,7 @@ function pipeline(status, transfer, report) {
     {
       name: status.target ?? 'target',
       value: bytes(told.bytes_done),
-      more: settled ? 'all of it settled' : 'settled',
+      more: transfer.state === 'undone' ? 'discarded again' : settled ? 'all of it settled' : 'settled',
       end: true,
     },
   ];
