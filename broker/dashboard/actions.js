@@ -25,7 +25,7 @@ const target = (status) => status.target ?? 'the target';
  * `path` is what is posted below the relocation. `shown` says whether it makes sense now; `says` gives the sentences of
  * the dialog for this status, `warns` those that must not be overlooked; `confirm` and `keep` are the two answers.
  */
-export const ACTIONS = [
+const ACTIONS = [
   {
     name: 'approve',
     label: 'Approve cutover',
@@ -123,7 +123,7 @@ export const ACTIONS = [
         ? ['The commit is near. Once it is done, canceling is refused, and the service stays at its target.']
         : [],
     confirm: 'Cancel and undo',
-    keep: 'Let it go on',
+    keep: 'Do not cancel',
   },
 ];
 

@@ -7,8 +7,7 @@ const DRAWN = Symbol('drawn');
 
 /**
  * A node: `h('td', {class: 'x', on: {click: f}}, 'text', [nodes], null)`. What is null or false is left out.
- * `key` tells siblings apart when they move; `style` takes CSS properties, set one by one, as the policy of the
- * page forbids style attributes.
+ * `key` tells siblings apart when they move.
  */
 export function h(tag, props, ...children) {
   return { tag, props: props ?? {}, key: props?.key, children: flat(children) };
@@ -90,19 +89,11 @@ function update(element, node) {
 function set(element, name, value, before) {
   if (name === 'key') return;
   if (name === 'on') return listen(element, value ?? {}, before ?? {});
-  if (name === 'style') return restyle(element, value ?? {}, before ?? {});
   if (Object.is(value, before)) return;
   // What a person types or chooses is changed only when the wanted value itself has changed.
   if (name === 'value' || name === 'selected' || name === 'disabled' || name === 'checked') element[name] = value ?? '';
   else if (value === null || value === undefined || value === false) element.removeAttribute(name);
   else element.setAttribute(name, value === true ? '' : value);
-}
-
-function restyle(element, wanted, before) {
-  for (const name of Object.keys(before)) if (!(name in wanted)) element.style.removeProperty(name);
-  for (const [name, value] of Object.entries(wanted)) {
-    if (before[name] !== value) element.style.setProperty(name, value);
-  }
 }
 
 /** One listener per element and event; which function it calls is looked up when it happens. */

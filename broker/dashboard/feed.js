@@ -3,7 +3,7 @@
 import * as words from './words.js';
 import { duration, plural } from './units.js';
 
-export const LINES_MAX = 200;
+const LINES_MAX = 200;
 
 export class Feed {
   lines = [];

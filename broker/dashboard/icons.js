@@ -48,6 +48,6 @@ export function icon(name, props = {}) {
 
 /** A word with its tone: the colour only repeats it. */
 export function badge(tone, says, iconName, props = {}) {
-  const drawn = iconName ?? { run: 'moving', good: 'check', bad: 'cross', ask: 'person', over: 'ring' }[tone] ?? 'ring';
+  const drawn = iconName ?? { run: 'moving', good: 'check', bad: 'cross', ask: 'clock', over: 'ring' }[tone] ?? 'ring';
   return h('span', { ...props, class: `badge ${tone}` }, icon(drawn), h('span', {}, says));
 }

@@ -124,9 +124,7 @@ function paint() {
   if (shown.page !== page) draw(main);
   draw(main, wanted.id === undefined ? overview(app) : detail(app, wanted.id));
   if (wanted.id !== undefined) drawNeeds(main, store.relocation(wanted.id));
-  // An element that was moved to another place in the list lost the focus by that.
-  if (focused?.isConnected && document.activeElement === document.body && focused !== document.body)
-    focused.focus({ preventScroll: true });
+  if (shown.page === page) refocus(focused);
   shown.page = page;
   document.documentElement.classList.toggle('frozen', !link.connected());
   document.title = title(wanted.id);
@@ -134,6 +132,13 @@ function paint() {
   draw(document.getElementById('live'), live());
   draw(document.getElementById('version'), store.version ? `version ${store.version}` : '');
   redrawDialog();
+}
+
+/** Drawing must not lose the place of who works by keyboard: what moved is focused again, instead of what went, the heading. */
+function refocus(focused) {
+  if (!focused || focused === document.body || document.activeElement !== document.body) return;
+  const next = focused.isConnected ? focused : document.getElementById('title');
+  next?.focus({ preventScroll: true });
 }
 
 function title(id) {

@@ -116,12 +116,9 @@ export class Store {
     return step.seconds + Math.max(0, ((frozenAt ?? Date.now()) - toldAt) / 1000);
   }
 
-  /** Seconds since this relocation last told something new. */
+  /** Seconds since this page last heard something new of this relocation. */
   silentFor(status) {
     const known = this.relocations.get(status.id);
-    const since = known?.sinceOpened
-      ? known.movedAt
-      : Math.min(known?.movedAt ?? 0, Date.parse(status.changed_at) - this.clockAhead);
-    return Math.max(0, (Date.now() - since) / 1000);
+    return known ? Math.max(0, (Date.now() - known.movedAt) / 1000) : 0;
   }
 }
