@@ -112,10 +112,18 @@ fn told(error: Error) -> Failure {
 
 /// One call of a provider, bounded in time.
 async fn call<T>(what: &str, work: impl Future<Output = Result<T, Error>>) -> Result<T, Failure> {
-    match tokio::time::timeout(CALL_MAX, work).await {
+    call_within(CALL_MAX, what, work).await
+}
+
+async fn call_within<T>(
+    within: Duration,
+    what: &str,
+    work: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Failure> {
+    match tokio::time::timeout(within, work).await {
         Ok(done) => done.map_err(told),
         Err(_) => {
-            let message = format!("{what} took longer than {} s", CALL_MAX.as_secs());
+            let message = format!("{what} took longer than {} s", within.as_secs());
             Err(Failure::later(Code::TimedOut, message, "see the log of the provider"))
         }
     }

@@ -1,11 +1,13 @@
 //! What stays of the move: a snapshot at the source, an image at the target.
 
+use std::time::Duration;
+
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{ComponentName, DiskId};
 use fluidcloud_proto::topology::DiskPlace;
 use fluidcloud_providers::{KeepOrder, SnapshotOrder};
 
-use super::{Scene, call, told};
+use super::{CALL_MAX, Scene, call, call_within, told};
 use crate::relocation::Done;
 
 impl Scene<'_> {
@@ -33,21 +35,24 @@ impl Scene<'_> {
             name: asked.snapshot.clone().ok_or_else(|| not_asked("a snapshot", component))?,
         };
         let keepsakes = self.source.keepsakes().map_err(told)?;
-        let kept = call("the snapshot of the source", keepsakes.take_snapshot(&order)).await?;
+        let within = self.copied_max(component)?;
+        let kept = call_within(within, "the snapshot of the source", keepsakes.take_snapshot(&order)).await?;
         Ok(Done::Kept { kept })
     }
 
     pub(super) async fn set_aside(&self, component: &ComponentName) -> Result<Done, Failure> {
         let order = self.keep_order(component, self.root_at_target(component)?)?;
         let keepsakes = self.target.keepsakes().map_err(told)?;
-        call("the setting aside of a disk", keepsakes.set_aside(&order)).await?;
+        let within = self.copied_max(component)?;
+        call_within(within, "the setting aside of a disk", keepsakes.set_aside(&order)).await?;
         Ok(Done::SetAside)
     }
 
     pub(super) async fn keep_image(&self, component: &ComponentName) -> Result<Done, Failure> {
         let order = self.keep_order(component, self.root_at_target(component)?)?;
         let keepsakes = self.target.keepsakes().map_err(told)?;
-        let kept = call("the making of an image", keepsakes.keep_image(&order)).await?;
+        let within = self.copied_max(component)?;
+        let kept = call_within(within, "the making of an image", keepsakes.keep_image(&order)).await?;
         Ok(Done::Kept { kept: vec![kept] })
     }
 
@@ -64,6 +69,13 @@ impl Scene<'_> {
     pub(super) async fn undo_keep_image(&self, component: &ComponentName) -> Result<(), Failure> {
         let keepsakes = self.target.keepsakes().map_err(told)?;
         call("the removal of an image", keepsakes.drop_image(self.relocation.id, component)).await
+    }
+
+    /// Where a cloud copies every byte of the disks, at no less than 32 MiB a second.
+    fn copied_max(&self, component: &ComponentName) -> Result<Duration, Failure> {
+        let disks = &self.relocation.placed(component)?.instance.disks;
+        let bytes: u64 = disks.iter().map(|disk| disk.size_bytes).sum();
+        Ok(CALL_MAX + Duration::from_secs(bytes >> 25))
     }
 
     /// Whatever of it is left, although its own undo is done.
