@@ -5,6 +5,7 @@ mod events;
 mod guard;
 mod keys;
 mod listener;
+mod orders;
 mod problem;
 mod relocations;
 mod status;
@@ -65,8 +66,11 @@ fn router(api: Api) -> Router {
         .route("/v1/events", get(events::events))
         .route("/v1/relocations", get(relocations::list).post(relocations::submit))
         .route("/v1/relocations/{id}", get(relocations::one))
-        .route("/v1/relocations/{id}/cancel", post(relocations::cancel))
-        .route("/v1/relocations/{id}/retry", post(relocations::retry))
+        .route("/v1/relocations/{id}/cancel", post(orders::cancel))
+        .route("/v1/relocations/{id}/retry", post(orders::retry))
+        .route("/v1/relocations/{id}/approve", post(orders::approve))
+        .route("/v1/relocations/{id}/pause", post(orders::pause))
+        .route("/v1/relocations/{id}/resume", post(orders::resume))
         .route("/v1/relocations/{id}/key", post(keys::take))
         .fallback(|| async { Problem::no_such_path() })
         .method_not_allowed_fallback(|| async { Problem::no_such_method() })

@@ -35,7 +35,8 @@ impl Problem {
     }
 
     pub fn no_such_method() -> Self {
-        let remedy = "use GET to look, and POST to relocate, cancel, retry or take a key";
+        let remedy =
+            "use GET to look, and POST to relocate, cancel, retry, approve, pause, resume or take a key";
         Self::of(StatusCode::METHOD_NOT_ALLOWED, "this path does not take this method", remedy)
     }
 
