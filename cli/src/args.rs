@@ -92,7 +92,13 @@ pub enum Command {
     /// Undo a relocation and start the source again.
     Cancel(CancelArgs),
     /// Try a stuck relocation again, after its cause was removed.
-    Retry(RetryArgs),
+    Retry(OrderArgs),
+    /// Let the source of a relocation with `cutover: manual` stop, now or as soon as all is ready.
+    Approve(OrderArgs),
+    /// Hold a relocation: transfers come to rest, nothing more is begun, and all that is there stays.
+    Pause(OrderArgs),
+    /// Let a paused relocation go on where it was.
+    Resume(OrderArgs),
     /// Show what happened, one JSON object per line.
     Events(EventsArgs),
     /// Print the JSON Schema of a document.
@@ -240,7 +246,7 @@ pub struct CancelArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct RetryArgs {
+pub struct OrderArgs {
     pub id: RelocationId,
 }
 
