@@ -11,6 +11,7 @@ mod keys;
 mod listener;
 mod lists;
 mod openapi;
+mod orders;
 mod pages;
 mod problem;
 mod relocations;

@@ -254,6 +254,53 @@ async fn only_a_stuck_relocation_is_tried_again() {
 }
 
 #[tokio::test]
+async fn approve_pause_and_resume_are_passed_on_while_it_goes_forward() {
+    let mut harness = Harness::start().await;
+    let relocation = RelocationId::new();
+    let orders = [
+        ("approve", Control::Approve { relocation }),
+        ("pause", Control::Pause { relocation }),
+        ("resume", Control::Resume { relocation }),
+    ];
+    let path = |order: &str| format!("/v1/relocations/{relocation}/{order}");
+    for (order, _) in &orders {
+        let unknown = harness.post(&path(order), String::new()).await;
+        assert_eq!(problem(unknown).await.0, StatusCode::NOT_FOUND, "{order}");
+    }
+    let waits = status(relocation, Phase::AwaitingCutover);
+    harness.notify(Notice::RelocationChanged { status: Box::new(waits) }).await;
+    for (order, control) in &orders {
+        assert_eq!(harness.post(&path(order), String::new()).await.status(), StatusCode::ACCEPTED, "{order}");
+        assert_eq!(receive::<Control>(&mut harness.control).await.unwrap().body, *control);
+    }
+    let commit = StepStatus {
+        id: StepId::Commit,
+        state: StepState::Done,
+        seconds: 0.0,
+        attempts: 1,
+        worker: None,
+        failure: None,
+    };
+    let past = RelocationStatus { steps: vec![commit], revision: 2, ..status(relocation, Phase::Verifying) };
+    harness.notify(Notice::RelocationChanged { status: Box::new(past) }).await;
+    for order in ["approve", "pause"] {
+        let (refused, told) = problem(harness.post(&path(order), String::new()).await).await;
+        assert_eq!((refused, &told["code"]), (StatusCode::CONFLICT, &"past_no_return".into()), "{order}");
+        assert!(told["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{told}");
+    }
+    for (revision, phase) in [(3, Phase::RollingBack), (4, Phase::Stuck), (5, Phase::Succeeded)] {
+        let turned = RelocationStatus { revision, ..status(relocation, phase) };
+        harness.notify(Notice::RelocationChanged { status: Box::new(turned) }).await;
+        for (order, _) in &orders {
+            let (refused, told) = problem(harness.post(&path(order), String::new()).await).await;
+            let expected = (StatusCode::CONFLICT, &"invalid_request".into());
+            assert_eq!((refused, &told["code"]), expected, "{order} in {phase:?}");
+        }
+    }
+    harness.end().await;
+}
+
+#[tokio::test]
 async fn events_come_as_lines_or_as_server_sent_events() {
     let harness = Harness::start().await;
     let id = RelocationId::new();

@@ -103,11 +103,28 @@ impl Api {
     }
 
     pub async fn cancel(&self, id: RelocationId) -> Result<(), ApiError> {
-        self.call(Method::POST, &format!("/v1/relocations/{id}/cancel"), None).await.map(drop)
+        self.order(id, "cancel").await
     }
 
     pub async fn retry(&self, id: RelocationId) -> Result<(), ApiError> {
-        self.call(Method::POST, &format!("/v1/relocations/{id}/retry"), None).await.map(drop)
+        self.order(id, "retry").await
+    }
+
+    pub async fn approve(&self, id: RelocationId) -> Result<(), ApiError> {
+        self.order(id, "approve").await
+    }
+
+    pub async fn pause(&self, id: RelocationId) -> Result<(), ApiError> {
+        self.order(id, "pause").await
+    }
+
+    pub async fn resume(&self, id: RelocationId) -> Result<(), ApiError> {
+        self.order(id, "resume").await
+    }
+
+    /// Only publishes; whether it was followed is in the status.
+    async fn order(&self, id: RelocationId, order: &str) -> Result<(), ApiError> {
+        self.call(Method::POST, &format!("/v1/relocations/{id}/{order}"), None).await.map(drop)
     }
 
     /// To the first who asks.

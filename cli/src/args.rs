@@ -93,7 +93,13 @@ pub enum Command {
     /// Undo a relocation and start the source again.
     Cancel(CancelArgs),
     /// Try a stuck relocation again, after its cause was removed.
-    Retry(RetryArgs),
+    Retry(OrderArgs),
+    /// Let the source of a relocation with `cutover: manual` stop, now or as soon as all is ready.
+    Approve(OrderArgs),
+    /// Hold a relocation: transfers come to rest, nothing more is begun, and all that is there stays.
+    Pause(OrderArgs),
+    /// Let a paused relocation go on where it was.
+    Resume(OrderArgs),
     /// Show what happened, one JSON object per line.
     Events(EventsArgs),
     /// Make, list and revoke tokens of the HTTP API, on the host of the broker.
@@ -253,7 +259,7 @@ pub struct CancelArgs {
 }
 
 #[derive(Debug, clap::Args)]
-pub struct RetryArgs {
+pub struct OrderArgs {
     pub id: RelocationId,
 }
 

@@ -1,6 +1,7 @@
 //! One file per command. A command parses nothing and prints its own answer.
 
 mod addresses;
+mod approve;
 mod broker;
 mod cancel;
 mod conduit;
@@ -9,10 +10,12 @@ mod inspect;
 mod key;
 mod migrator;
 mod overview;
+mod pause;
 mod plan;
 mod providers;
 mod relocate;
 mod request;
+mod resume;
 mod retry;
 mod roles;
 mod schema;
@@ -50,6 +53,9 @@ pub async fn run(args: Args) -> Result<(), Fault> {
         Command::Usage(told) => Box::pin(usage::run(&config()?, told)).await,
         Command::Cancel(told) => Box::pin(cancel::run(&client()?, told)).await,
         Command::Retry(told) => retry::run(&client()?, &told).await,
+        Command::Approve(told) => approve::run(&client()?, &told).await,
+        Command::Pause(told) => pause::run(&client()?, &told).await,
+        Command::Resume(told) => resume::run(&client()?, &told).await,
         Command::Events(told) => events::run(&client()?, &told).await,
         Command::Token(told) => token::run(&client()?, &told),
         Command::Schema(told) => schema::run(&told.name),

@@ -1,5 +1,6 @@
 //! Follows one relocation to its end, across restarts of whatever runs it. Says what it sees to a [`Show`].
 
+mod advice;
 mod heard;
 mod lines;
 mod terminal;
@@ -14,6 +15,7 @@ use tokio::time::Instant;
 use crate::api::{Api, ApiError};
 use crate::fault::{Exit, Fault};
 
+pub use advice::{advice, time_left};
 pub use heard::{Heard, Listener};
 pub use lines::{amount, state};
 

@@ -27,6 +27,9 @@ fn help_names_every_command_and_the_exit_codes() {
         "addresses",
         "cancel",
         "retry",
+        "approve",
+        "pause",
+        "resume",
         "events",
         "schema",
     ] {

@@ -254,3 +254,56 @@ async fn waiting_ends_at_its_timeout_and_the_relocation_goes_on() {
     assert!(stderr(&told).contains("it goes on"), "{}", stderr(&told));
     parts.end().await;
 }
+
+/// Waits until `fluidcloud status ID` says so.
+async fn says(world: &World, id: &str, what: &str) -> String {
+    let look = async {
+        loop {
+            let told = stdout(&world.run(&["status", id]).await);
+            if told.contains(what) {
+                return told;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(SOON, look).await.unwrap_or_else(|_| panic!("`{what}` is never said"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_manual_cutover_is_paused_resumed_and_approved_with_the_commands_that_are_told() {
+    let world = World::new();
+    let parts = world.all().await;
+    let id = RelocationId::new().to_string();
+    world.lone.write("r.yaml", &format!("id: {id}\ncutover: manual\n{REQUEST}"));
+    let mut command = tokio::process::Command::from(world.lone.command(&["relocate", "r.yaml", "--wait"]));
+    let followed = world.lone.config().with_file_name("followed");
+    command.stderr(std::fs::File::create(&followed).unwrap()).stdout(std::process::Stdio::piped());
+    let waiting = command.kill_on_drop(true).spawn().unwrap();
+    let approve = format!("`fluidcloud approve {id}`");
+    let told = says(&world, &id, "AwaitingCutover").await;
+    assert!(told.contains(&approve), "{told}");
+    // Who follows it looks every now and then.
+    let followed = async {
+        while !world.lone.read("followed").contains(&approve) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(SOON, followed).await.expect("who follows it is told what to do");
+    let all = stdout(&world.run(&["status"]).await);
+    assert!(all.contains(&approve), "{all}");
+    assert_eq!(world.cloud_a.running_instances().len(), 1);
+
+    assert_eq!(exit(&world.run(&["pause", &id]).await), 0);
+    let told = says(&world, &id, "(paused)").await;
+    assert!(told.contains(&format!("`fluidcloud resume {id}`")), "{told}");
+    assert_eq!(exit(&world.run(&["approve", &id]).await), 0);
+    assert_eq!(exit(&world.run(&["resume", &id]).await), 0);
+    let told = tokio::time::timeout(SOON, waiting.wait_with_output()).await.expect("it ends").unwrap();
+    assert_eq!(exit(&told), 0, "{}", world.lone.read("followed"));
+    assert!(world.moved());
+    for order in ["approve", "pause", "resume"] {
+        let late = world.run(&[order, &id]).await;
+        assert_eq!(exit(&late), 2, "{}", stderr(&late));
+    }
+    parts.end().await;
+}

@@ -6,6 +6,7 @@ mod intake;
 mod job;
 mod jobs;
 mod mouth;
+mod orders;
 mod owner;
 mod past;
 

@@ -11,11 +11,15 @@
 //!                                                     v  | RetryAsked
 //!                                                    Stuck
 //! ```
+//!
+//! What persons hold back lies across these stages ([`pause`]): a pause holds all of them until Undoing, a cutover that is not
+//! approved holds the steps `freeze`.
 
 mod alone;
 mod due;
 pub mod fact;
 mod forward;
+mod pause;
 pub mod step;
 mod task;
 mod undo;
@@ -33,10 +37,12 @@ use fluidcloud_proto::status::Phase;
 use fluidcloud_proto::task::{Hardware, Output};
 use fluidcloud_proto::topology::{DiskPlace, DiskRole, Topology};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 pub(crate) use alone::target_name_of_volume;
 pub use due::Effect;
 pub use fact::{Done, Entry, Fact, Observation};
+pub use pause::{ORDERS_KNOWN_MAX, Pause};
 pub use step::{STEP_ATTEMPTS_MAX, STEP_ISSUES_MAX, State, Step, UNDO_ATTEMPTS_MAX, Undo};
 
 /// Times an inspection is tried before the relocation fails.
@@ -60,6 +66,11 @@ pub struct Relocation {
     /// Why it ended or is being undone, or what it is stuck at.
     pub failure: Option<Failure>,
     pub cancel: Cancel,
+    pub pause: Pause,
+    /// The sources may stop, where the request wants that to be asked.
+    pub approved: bool,
+    /// The latest orders to pause and to resume that were followed.
+    pub orders: Vec<Uuid>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -136,6 +147,9 @@ impl Relocation {
             steps: Vec::new(),
             failure: None,
             cancel: Cancel::NotAsked,
+            pause: Pause::NotAsked,
+            approved: false,
+            orders: Vec::new(),
         })
     }
 
@@ -167,6 +181,9 @@ impl Relocation {
             }
             Fact::CancelAsked => self.cancel_asked(at),
             Fact::RetryAsked => self.retry_asked(at),
+            Fact::CutoverApproved => self.cutover_approved(),
+            Fact::PauseAsked { order } => self.pause_asked(*order, at),
+            Fact::ResumeAsked { order } => self.resume_asked(*order),
             Fact::UndoBegun { step, attempt } => self.undo_begun(step, *attempt),
             Fact::UndoDone { step } => self.undo_done(step, at),
             Fact::UndoFailed { step, failure } => self.undo_failed(step, failure, at),
@@ -179,6 +196,7 @@ impl Relocation {
 
     fn admitted(&mut self) -> Result<(), String> {
         match self.stage {
+            Stage::Pending if self.is_paused() => return Err("it is paused".to_owned()),
             Stage::Pending => self.stage = Stage::Inspecting { failures: 0, wait: Duration::ZERO },
             _ => return Err(self.not_in("pending")),
         }
@@ -263,6 +281,7 @@ impl Relocation {
     }
 
     fn end(&mut self, phase: Phase, at: OffsetDateTime) {
+        self.let_go();
         self.stage = Stage::Ended { phase, at };
     }
 

@@ -1,15 +1,19 @@
 //! From the state of a relocation to what users see of it. Derived; nothing is decided on it.
 
+mod eta;
+mod parts;
+
 use fluidcloud_proto::alone::part;
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::plan::StepId;
 use fluidcloud_proto::progress::TransferProgress;
+use fluidcloud_proto::request::Cutover;
 use fluidcloud_proto::status::{Phase, RelocationStatus, StepState, StepStatus, TransferStatus};
 use fluidcloud_proto::task::Output;
 use time::OffsetDateTime;
 
 use crate::relocation::step::seconds_between;
-use crate::relocation::{Cancel, Done, Relocation, Stage, State, Step, Undo, Why};
+use crate::relocation::{Cancel, Done, Pause, Relocation, Stage, State, Step, Undo, Why};
 use crate::report::{report, unclean_stop};
 
 /// Changes that are not in the log (progress) may be shown this often between two facts.
@@ -35,8 +39,11 @@ pub fn status(relocation: &Relocation, seen: &Seen<'_>) -> RelocationStatus {
         target: relocation.target.clone(),
         phase: phase(relocation),
         conditions: conditions(relocation, seen),
+        parts: parts::parts(relocation),
         steps: relocation.steps.iter().map(|step| step_status(relocation, step, seen.now)).collect(),
         transfers: relocation.steps.iter().filter_map(|step| transfer(step, seen)).collect(),
+        rate_bytes_per_sec: rate(relocation, seen),
+        eta_seconds: eta::eta_seconds(relocation, seen),
         failure: failure(relocation),
         created_at: relocation.created_at,
         changed_at: relocation.changed_at,
@@ -44,16 +51,30 @@ pub fn status(relocation: &Relocation, seen: &Seen<'_>) -> RelocationStatus {
     }
 }
 
-/// Going forward, the phase is that of the least advanced step that is not done.
+fn rate(relocation: &Relocation, seen: &Seen<'_>) -> Option<u64> {
+    let running = relocation.steps.iter().filter(|step| step.is_transfer() && step.in_flight());
+    let rates = running.map(|step| told(step, seen).map_or(0, |progress| progress.rate_bytes_per_sec));
+    rates.reduce(u64::saturating_add)
+}
+
+/// Going forward, the phase is that of the least advanced step that is not done. Where the cutover is approved by a person,
+/// what moves before it and after it are two phases.
 pub fn phase(relocation: &Relocation) -> Phase {
     match &relocation.stage {
         Stage::Pending => Phase::Pending,
         Stage::Inspecting { .. } | Stage::Choosing | Stage::Planning => Phase::Inspecting,
+        Stage::Forward { .. } if relocation.awaits_approval() => Phase::AwaitingCutover,
         Stage::Forward { .. } => {
             let left = relocation.steps.iter().filter(|step| !step.is_done());
-            left.map(|step| phase_of(&step.id))
+            let phase = left
+                .map(|step| phase_of(&step.id))
                 .min_by_key(|(order, _)| *order)
-                .map_or(Phase::Verifying, |(_, phase)| phase)
+                .map_or(Phase::Verifying, |(_, phase)| phase);
+            let asked = relocation.request.cutover == Cutover::Manual;
+            match phase {
+                Phase::InitialSync if asked && relocation.is_at_cutover() => Phase::FinalSync,
+                phase => phase,
+            }
         }
         Stage::Undoing { why: Why::Canceled } => Phase::Canceling,
         Stage::Undoing { why: Why::Failed(_) } => Phase::RollingBack,
@@ -80,12 +101,24 @@ fn phase_of(step: &StepId) -> (u8, Phase) {
 
 fn conditions(relocation: &Relocation, seen: &Seen<'_>) -> Vec<String> {
     let mut conditions = Vec::new();
+    if relocation.is_paused() {
+        conditions.push("paused".to_owned());
+    }
     if seen.stalled {
         conditions.push("stalled".to_owned());
     }
     if relocation.cancel == Cancel::TooLate {
         conditions.push("past_no_return: cancel was refused, the relocation is committed".to_owned());
     }
+    conditions.extend(match (relocation.pause, relocation.is_committed()) {
+        (Pause::TooLate, true) => {
+            Some("past_no_return: pause was refused, the relocation is committed".to_owned())
+        }
+        (Pause::TooLate, false) => {
+            Some("too_late: pause was refused, what is undone is not held up".to_owned())
+        }
+        _ => None,
+    });
     let unclean = relocation.moving().filter_map(|(component, _)| unclean_stop(relocation, component));
     conditions
         .extend(unclean.map(|concern| format!("unclean_stop: {}: {}", concern.subject, concern.message)));
@@ -129,13 +162,15 @@ fn step_state(relocation: &Relocation, step: &Step) -> StepState {
         (Undo::Done, _) => StepState::Undone,
         (Undo::Failed { .. }, _) => StepState::Failed,
         (Undo::NotBegun, State::Waiting) => StepState::Waiting,
-        (Undo::NotBegun, State::Issued | State::Leased { .. }) => match relocation.stage {
-            // A task that nobody claimed when it turned back is nobody's any more.
-            Stage::Undoing { .. } | Stage::Stuck { .. } | Stage::Ended { .. } if !step.in_flight() => {
-                StepState::Waiting
+        (Undo::NotBegun, State::Issued | State::Leased { .. } | State::Resting { .. }) => {
+            match relocation.stage {
+                // A task that nobody claimed when it turned back is nobody's any more.
+                Stage::Undoing { .. } | Stage::Stuck { .. } | Stage::Ended { .. } if !step.in_flight() => {
+                    StepState::Waiting
+                }
+                _ => StepState::Running,
             }
-            _ => StepState::Running,
-        },
+        }
         (Undo::NotBegun, State::Retrying { .. }) => match relocation.stage {
             Stage::Forward { .. } => StepState::Retrying,
             _ => StepState::Failed,
@@ -164,7 +199,7 @@ fn transfer(step: &Step, seen: &Seen<'_>) -> Option<TransferStatus> {
     };
     let state = match &step.state {
         State::Waiting => StepState::Waiting,
-        State::Issued | State::Leased { .. } => StepState::Running,
+        State::Issued | State::Leased { .. } | State::Resting { .. } => StepState::Running,
         State::Retrying { .. } => StepState::Retrying,
         State::Done => StepState::Done,
         State::Failed => StepState::Failed,
@@ -183,14 +218,27 @@ fn transfer(step: &Step, seen: &Seen<'_>) -> Option<TransferStatus> {
             eta_seconds: None,
         },
         _ => {
-            let told = seen.progress.iter().find(|(id, _)| *id == step.id);
-            let mut progress = told.map(|(_, progress)| progress.clone()).unwrap_or_default();
+            let mut progress = told(step, seen).cloned().unwrap_or_else(|| spent(step));
             progress.bytes_read = progress.bytes_read.max(step.spent.bytes_read);
             progress.bytes_on_wire = progress.bytes_on_wire.max(step.spent.bytes_on_wire);
             progress
         }
     };
     Some(TransferStatus { disk, state, progress })
+}
+
+/// What its worker told latest.
+fn told<'a>(step: &Step, seen: &Seen<'a>) -> Option<&'a TransferProgress> {
+    seen.progress.iter().find(|(id, _)| *id == step.id).map(|(_, progress)| progress)
+}
+
+/// How far it was when the latest attempt ended: what is durable of it is not moved again.
+fn spent(step: &Step) -> TransferProgress {
+    TransferProgress {
+        bytes_total: step.spent.bytes_total,
+        bytes_done: step.spent.bytes_done,
+        ..TransferProgress::default()
+    }
 }
 
 fn whole(bytes: u64) -> TransferProgress {

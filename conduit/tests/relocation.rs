@@ -1,10 +1,15 @@
 //! The state machine under random facts: it never panics, refuses what cannot be, and what it accepts keeps the
 //! invariants, whatever the order.
 
+#[path = "relocation/estimates.rs"]
+mod estimates;
+#[path = "relocation/pauses.rs"]
+mod pauses;
+
 use fluidcloud_conduit::plan;
 use fluidcloud_conduit::relocation::{
-    Cancel, Done, Effect, Entry, Fact, Observation, Relocation, STEP_ATTEMPTS_MAX, STEP_ISSUES_MAX, Stage,
-    State, Undo,
+    Cancel, Done, Effect, Entry, Fact, Observation, Pause, Relocation, STEP_ATTEMPTS_MAX, STEP_ISSUES_MAX,
+    Stage, State, Undo,
 };
 use fluidcloud_conduit::report::report;
 use fluidcloud_conduit::status::{Seen, phase, status};
@@ -14,7 +19,7 @@ use fluidcloud_proto::ids::{Epoch, RelocationId};
 use fluidcloud_proto::offer::Offer;
 use fluidcloud_proto::plan::StepId;
 use fluidcloud_proto::progress::{TransferProgress, TransferReport};
-use fluidcloud_proto::request::RelocationRequest;
+use fluidcloud_proto::request::{Cutover, RelocationRequest};
 use fluidcloud_proto::status::Phase;
 use fluidcloud_proto::task::{Folded, Hardware, Output, Rehearsed};
 use fluidcloud_proto::topology::{DiskFormat, DiskPlace, Topology};
@@ -22,6 +27,7 @@ use fluidcloud_providers::Stopped;
 use proptest::prelude::*;
 use serde_json::json;
 use time::{Duration, OffsetDateTime};
+use uuid::Uuid;
 
 fn id() -> RelocationId {
     "00000000-0000-4000-8000-000000000001".parse().unwrap()
@@ -130,8 +136,12 @@ fn output(step: &StepId) -> Done {
 /// What is likely next, by what is due: otherwise random facts would seldom get past the first.
 fn likely(state: &Relocation, roll: u32) -> Vec<Fact> {
     let mut facts = Vec::new();
-    if state.stage == Stage::Pending {
+    if state.is_paused() {
+        facts.push(Fact::ResumeAsked { order: Uuid::from_u128(1_000 + u128::from(state.seq)) });
+    } else if state.stage == Stage::Pending {
         facts.push(Fact::Admitted);
+    } else if state.awaits_approval() {
+        facts.push(Fact::CutoverApproved);
     }
     for effect in state.due() {
         let retryable = !roll.is_multiple_of(3);
@@ -186,7 +196,8 @@ fn unlikely(state: &Relocation, roll: u32) -> Fact {
     let step = plan.steps[roll as usize / 32 % plan.steps.len()].id.clone();
     let now = state.step(&step).map_or(0, |step| step.epoch.0);
     let epoch = Epoch((now + u64::from(roll) / 1024 % 3).saturating_sub(1));
-    match roll % 18 {
+    let order = Uuid::from_u128(u128::from(roll) / 1024 % 64);
+    match roll % 21 {
         0 => Fact::Requested { request: Box::new(request()), digest: "d".into() },
         1 => Fact::Admitted,
         2 => Fact::Resumed,
@@ -204,6 +215,9 @@ fn unlikely(state: &Relocation, roll: u32) -> Fact {
         14 => Fact::RetryAsked,
         15 => Fact::UndoBegun { step, attempt: 1 },
         16 => Fact::UndoDone { step },
+        17 => Fact::CutoverApproved,
+        18 => Fact::PauseAsked { order },
+        19 => Fact::ResumeAsked { order },
         _ => Fact::UndoFailed { step, failure: failure(false) },
     }
 }
@@ -218,8 +232,9 @@ fn choose(state: &Relocation, roll: u32) -> Fact {
     }
 }
 
-fn begun() -> (Relocation, Entry) {
-    let fact = Fact::Requested { request: Box::new(request()), digest: "d".into() };
+fn begun(cutover: Cutover) -> (Relocation, Entry) {
+    let request = Box::new(RelocationRequest { cutover, ..request() });
+    let fact = Fact::Requested { request, digest: "d".into() };
     let first = Entry { at: OffsetDateTime::UNIX_EPOCH, fact };
     (Relocation::begin(id(), &first).unwrap(), first)
 }
@@ -262,12 +277,37 @@ fn check(state: &Relocation) {
         Stage::Stuck { .. } => assert!(state.failure.is_some()),
         _ => {}
     }
-    let rests = matches!(state.stage, Stage::Pending | Stage::Stuck { .. } | Stage::Ended { .. });
-    assert_eq!(state.due().is_empty(), rests, "{:?}", state.stage);
+    let rests = matches!(state.stage, Stage::Pending | Stage::Ended { .. }) || state.waits_for_a_person();
+    assert_eq!(state.due().is_empty(), rests, "{:?}, {:?}", state.stage, state.pause);
+    held_back(state);
     if state.cancel == Cancel::TooLate {
         assert!(state.is_committed());
     }
     shows(state);
+}
+
+/// What a person holds back is not begun, and nobody holds back what is undone or done for good.
+fn held_back(state: &Relocation) {
+    let going =
+        |effect: &Effect| matches!(effect, Effect::Run { .. } | Effect::Await { .. } | Effect::Abort { .. });
+    if state.is_paused() {
+        assert!(state.due().iter().all(going), "paused, and yet due: {:?}", state.due());
+        assert!(!state.is_committed() && !state.is_ended(), "paused in {:?}", state.stage);
+        assert!(!matches!(state.stage, Stage::Undoing { .. } | Stage::Stuck { .. }), "an undo is held up");
+        let unclaimed = state.steps.iter().find(|step| step.state == State::Issued && !step.by_conduit());
+        assert_eq!(unclaimed, None, "nobody works on it, and it could be claimed");
+    }
+    if state.needs_approval() {
+        let stopped = state.steps.iter().find(|step| matches!(step.id, StepId::Freeze(_)) && step.begun());
+        assert_eq!(stopped, None, "a source was stopped without approval");
+    }
+    if state.awaits_approval() {
+        assert_eq!(phase(state), Phase::AwaitingCutover);
+        assert!(state.due().is_empty(), "{:?}", state.due());
+    }
+    if state.pause == Pause::TooLate {
+        assert!(!matches!(state.stage, Stage::Pending | Stage::Forward { committed: false }));
+    }
 }
 
 /// Status and report are made of any state, and say the same as each other.
@@ -283,7 +323,8 @@ fn shows(state: &Relocation) {
 }
 
 fn play(rolls: &[u32]) -> (Relocation, Vec<Entry>) {
-    let (mut state, first) = begun();
+    let manual = rolls.first().is_some_and(|roll| roll % 5 < 2);
+    let (mut state, first) = begun(if manual { Cutover::Manual } else { Cutover::Automatic });
     let mut log = vec![first];
     for (number, roll) in rolls.iter().enumerate() {
         // A wall clock that now and then jumps back.
@@ -344,7 +385,11 @@ proptest! {
 
 /// Always the first likely fact, with never a failure.
 fn straight(until: impl Fn(&Relocation) -> bool) -> (Relocation, Vec<Entry>) {
-    let (mut state, first) = begun();
+    straight_with(Cutover::Automatic, until)
+}
+
+fn straight_with(cutover: Cutover, until: impl Fn(&Relocation) -> bool) -> (Relocation, Vec<Entry>) {
+    let (mut state, first) = begun(cutover);
     let mut log = vec![first];
     while !state.is_ended() && !until(&state) {
         let at = OffsetDateTime::UNIX_EPOCH + Duration::seconds(log.len() as i64);

@@ -17,6 +17,14 @@ pub enum Control {
     Cancel { relocation: RelocationId },
     /// Try a stuck undo again, after a person removed its cause.
     Retry { relocation: RelocationId },
+    /// The source may stop now, or as soon as all is ready. Means something with `cutover: manual` only. Given early it counts;
+    /// given again it changes nothing.
+    Approve { relocation: RelocationId },
+    /// Begin nothing more, bring transfers to rest, and keep all that is there. Refused past the point of no return and while
+    /// it is undone. The same message delivered again is the same order, whatever came in between.
+    Pause { relocation: RelocationId },
+    /// Go on where it was paused.
+    Resume { relocation: RelocationId },
     /// Publish the status of every relocation again: somebody new is watching.
     Report,
 }

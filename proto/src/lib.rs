@@ -11,6 +11,7 @@ pub mod ids;
 pub mod kept;
 pub mod offer;
 pub mod overview;
+pub mod part;
 pub mod plan;
 pub mod progress;
 pub mod report;

@@ -35,6 +35,9 @@ pub struct RelocationRequest {
     pub target: Target,
     #[serde(default)]
     pub mode: Mode,
+    /// Whether the source stops as soon as all is ready, or only when somebody approves.
+    #[serde(default, skip_serializing_if = "Cutover::is_automatic")]
+    pub cutover: Cutover,
     /// What must answer at the target before the relocation commits.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub verify: Vec<Check>,
@@ -198,6 +201,23 @@ pub enum Mode {
     /// Stop, copy, start.
     #[default]
     Cold,
+}
+
+/// When the source stops.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Cutover {
+    /// As soon as everything is done that can be done before.
+    #[default]
+    Automatic,
+    /// When it is approved too (`fluidcloud approve`). Only for a service with an instance: nothing else stops.
+    Manual,
+}
+
+impl Cutover {
+    pub fn is_automatic(&self) -> bool {
+        *self == Self::Automatic
+    }
 }
 
 /// A check that must pass at the target before commit.

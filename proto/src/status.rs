@@ -7,6 +7,7 @@ use time::OffsetDateTime;
 use crate::event::WorkerSeen;
 use crate::failure::Failure;
 use crate::ids::{ComponentName, DiskId, ProviderId, RelocationId, WorkerId};
+use crate::part::Part;
 use crate::plan::StepId;
 use crate::progress::TransferProgress;
 use crate::report::Report;
@@ -49,11 +50,25 @@ pub struct RelocationStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub target: Option<ProviderId>,
     pub phase: Phase,
-    /// `stalled`: no step has moved for long, such as no worker for a task.
+    /// What hinders or holds it, each beginning with a stable word. `paused`: somebody asked to. `stalled`: no step has moved for
+    /// long, such as no worker for a task.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<String>,
+    /// What moves and what stays, in the order of the request; empty until it was inspected.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<Part>,
     pub steps: Vec<StepStatus>,
     pub transfers: Vec<TransferStatus>,
+    /// Sum over the transfers that run; absent when none does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rate_bytes_per_sec: Option<u64>,
+    /// Until it has ended, as this status was told: the longest chain of steps that are not done. A transfer that runs counts
+    /// by its own rate; any other step that runs by what is left of the time that the plan gives it, and as about to end when
+    /// that is over; one that waits by the plan's time for it, its back-off before. The plan's times are usual ones, and its rate
+    /// is assumed, or the limit of the request. Absent when there is nothing to reckon with: before there is a plan, while it is
+    /// paused, stalled or undone, while an approval is to come, and while a task has no worker.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub eta_seconds: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failure: Option<Failure>,
     #[serde(with = "time::serde::rfc3339")]

@@ -13,7 +13,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 
 use super::gate::{Gate, gate};
 use super::pages::Page;
-use super::{Api, events, keys, lists, openapi, relocations, session, status};
+use super::{Api, events, keys, lists, openapi, orders, relocations, session, status};
 use crate::access::Role;
 use crate::audit::AuditLine;
 
@@ -150,7 +150,7 @@ pub(super) fn all() -> Vec<Endpoint> {
             "/v1/relocations/{id}/cancel",
             Operator,
             "Undo it, and start the source again",
-            relocations::cancel,
+            orders::cancel,
         )
         .answers(202, json::<relocations::Taken>()),
         Endpoint::new(
@@ -158,7 +158,31 @@ pub(super) fn all() -> Vec<Endpoint> {
             "/v1/relocations/{id}/retry",
             Operator,
             "Try a stuck one again, after its cause was removed",
-            relocations::retry,
+            orders::retry,
+        )
+        .answers(202, json::<relocations::Taken>()),
+        Endpoint::new(
+            &Method::POST,
+            "/v1/relocations/{id}/approve",
+            Operator,
+            "Let its cutover begin: the source stops",
+            orders::approve,
+        )
+        .answers(202, json::<relocations::Taken>()),
+        Endpoint::new(
+            &Method::POST,
+            "/v1/relocations/{id}/pause",
+            Operator,
+            "Bring its copies to rest, and begin nothing more",
+            orders::pause,
+        )
+        .answers(202, json::<relocations::Taken>()),
+        Endpoint::new(
+            &Method::POST,
+            "/v1/relocations/{id}/resume",
+            Operator,
+            "Go on where it was paused",
+            orders::resume,
         )
         .answers(202, json::<relocations::Taken>()),
         Endpoint::new(

@@ -1,4 +1,4 @@
-//! Relocations over HTTP: look at them, ask for one, cancel one, try a stuck one again.
+//! Relocations over HTTP: look at them, ask for one.
 
 use std::time::Duration;
 
@@ -7,13 +7,11 @@ use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
-use fluidcloud_proto::bus::{Message, Queue, publish_command};
-use fluidcloud_proto::command::Control;
+use fluidcloud_proto::bus::{Message, Queue};
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{ProviderId, RelocationId};
-use fluidcloud_proto::plan::StepId;
 use fluidcloud_proto::request::{REQUEST_BYTES_MAX, from_json};
-use fluidcloud_proto::status::{Phase, RelocationStatus, StepState};
+use fluidcloud_proto::status::{Phase, RelocationStatus};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
@@ -33,7 +31,7 @@ pub const PUBLISH_WITHIN: Duration = Duration::from_secs(10);
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Taken {
-    id: RelocationId,
+    pub(super) id: RelocationId,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -165,46 +163,7 @@ fn with_id(body: &[u8], key: &Key) -> Vec<u8> {
     }
 }
 
-pub async fn cancel(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let status = find(&api, parse_id(&id)?)?;
-    if status.phase == Phase::Stuck {
-        let failure = Failure::never(
-            Code::Canceled,
-            format!("relocation {} is being undone already and is stuck at it", status.id),
-            format!("remove the cause that its status names, then `fluidcloud retry {}`", status.id),
-        );
-        return Err(Problem::new(StatusCode::CONFLICT, failure));
-    }
-    if status.phase.is_final() {
-        return Err(ended(&status, "there is nothing left to cancel; relocate it back with a new request"));
-    }
-    // A commit that still runs, or is tried again, can be taken back; the conduit has the last word.
-    if status.steps.iter().any(|step| step.id == StepId::Commit && step.state == StepState::Done) {
-        let failure = Failure::never(
-            Code::PastNoReturn,
-            format!("relocation {} is past the point of no return", status.id),
-            "let it end; then relocate it back with a new request",
-        );
-        return Err(Problem::new(StatusCode::CONFLICT, failure));
-    }
-    order(&api, status.id, &Control::Cancel { relocation: status.id }).await
-}
-
-pub async fn retry(State(api): State<Api>, Path(id): Path<String>) -> Result<Response, Problem> {
-    let status = find(&api, parse_id(&id)?)?;
-    if status.phase != Phase::Stuck {
-        return Err(ended(&status, "only a stuck relocation is tried again"));
-    }
-    order(&api, status.id, &Control::Retry { relocation: status.id }).await
-}
-
-async fn order(api: &Api, id: RelocationId, control: &Control) -> Result<Response, Problem> {
-    confirm(publish_command(&*api.parts.bus, &Queue::Control, control)).await?;
-    tracing::info!(relocation = %id, order = ?control, "order passed on");
-    Ok((StatusCode::ACCEPTED, Json(Taken { id })).into_response())
-}
-
-async fn confirm(
+pub(super) async fn confirm(
     publishing: impl Future<Output = Result<(), fluidcloud_proto::bus::Error>>,
 ) -> Result<(), Problem> {
     match tokio::time::timeout(PUBLISH_WITHIN, publishing).await {
@@ -220,11 +179,6 @@ fn away(detail: &str) -> Problem {
     Problem::new(StatusCode::SERVICE_UNAVAILABLE, Failure::later(Code::Unreachable, detail, remedy))
 }
 
-fn ended(status: &RelocationStatus, remedy: &str) -> Problem {
-    let detail = format!("relocation {} is {:?}", status.id, status.phase);
-    Problem::new(StatusCode::CONFLICT, Failure::never(Code::InvalidRequest, detail, remedy))
-}
-
 pub(super) fn parse_id(id: &str) -> Result<RelocationId, Problem> {
     id.parse().map_err(|_| {
         let shown: String = id.chars().take(64).collect();
@@ -233,7 +187,7 @@ pub(super) fn parse_id(id: &str) -> Result<RelocationId, Problem> {
     })
 }
 
-fn find(api: &Api, id: RelocationId) -> Result<RelocationStatus, Problem> {
+pub(super) fn find(api: &Api, id: RelocationId) -> Result<RelocationStatus, Problem> {
     let view = api.parts.view();
     if let Some(status) = view.relocation(id) {
         return Ok(status.clone());

@@ -83,7 +83,7 @@ fn relocations(all: &[RelocationStatus]) -> String {
     if all.is_empty() {
         return "no relocations yet".to_owned();
     }
-    let mut table = Table::new(&["RELOCATION", "SERVICE", "FROM", "TO", "PHASE", "DONE", "RATE"]);
+    let mut table = Table::new(&["RELOCATION", "SERVICE", "FROM", "TO", "PHASE", "DONE", "RATE", "LEFT"]);
     let mut ended = 0;
     for status in all {
         ended += usize::from(status.phase.is_final());
@@ -92,10 +92,7 @@ fn relocations(all: &[RelocationStatus]) -> String {
         }
         let total: u64 = status.transfers.iter().map(|transfer| transfer.progress.bytes_total).sum();
         let done: u64 = status.transfers.iter().map(|transfer| transfer.progress.bytes_done).sum();
-        let rate: u64 = match status.phase.is_final() {
-            true => 0,
-            false => status.transfers.iter().map(|transfer| transfer.progress.rate_bytes_per_sec).sum(),
-        };
+        let rate = status.rate_bytes_per_sec.filter(|rate| *rate > 0 && !status.phase.is_final());
         table.row([
             status.id.to_string(),
             status.service.to_string(),
@@ -107,10 +104,13 @@ fn relocations(all: &[RelocationStatus]) -> String {
             } else {
                 format!("{} of {}", units::bytes(done), units::bytes(total))
             },
-            if rate == 0 { "-".to_owned() } else { format!("{}/s", units::bytes(rate)) },
+            rate.map_or("-".to_owned(), |rate| format!("{}/s", units::bytes(rate))),
+            status.eta_seconds.map_or("-".to_owned(), |eta| units::seconds(eta as f64)),
         ]);
     }
-    table.to_string()
+    let advice = all.iter().filter_map(|status| Some(format!("{}: {}", status.id, follow::advice(status)?)));
+    let advice: Vec<String> = advice.collect();
+    [table.to_string(), advice.join("\n")].join("\n").trim_end().to_owned()
 }
 
 fn phase(status: &RelocationStatus) -> String {
@@ -167,6 +167,10 @@ fn one(status: &RelocationStatus) -> String {
     let transfers = status.transfers.iter().filter(|transfer| transfer.progress.bytes_total > 0);
     let transfers: Vec<String> =
         transfers.map(|transfer| format!("{}: {}", transfer.disk, follow::amount(transfer))).collect();
-    let head = format!("relocation {} of {}: {}", status.id, status.service, phase(status));
+    let left = follow::time_left(status).map_or(String::new(), |left| format!(", {left}"));
+    let mut head = format!("relocation {} of {}: {}{left}", status.id, status.service, phase(status));
+    if let Some(advice) = follow::advice(status) {
+        head.push_str(&format!("\n{advice}"));
+    }
     [head, table.to_string(), transfers.join("\n")].join("\n\n").trim_end().to_owned()
 }

@@ -8,7 +8,7 @@ use fluidcloud_proto::plan::StepId;
 use fluidcloud_proto::status::{Phase, RelocationStatus, StepState, TransferStatus};
 use tokio::time::Instant;
 
-use super::Show;
+use super::{Show, advice, time_left};
 use crate::output::remark;
 use crate::units;
 
@@ -21,6 +21,7 @@ const TELL_EVERY: Duration = Duration::from_secs(10);
 pub struct Lines {
     phase: Option<Phase>,
     conditions: Vec<String>,
+    advice: Option<String>,
     steps: BTreeMap<StepId, StepState>,
     transfers: BTreeMap<DiskId, (u64, Instant)>,
 }
@@ -35,11 +36,17 @@ impl Lines {
         let mut news = Vec::new();
         if self.phase != Some(status.phase) {
             self.phase = Some(status.phase);
-            news.push(format!("{:?}", status.phase));
+            let left = time_left(status).map_or(String::new(), |left| format!(", {left}"));
+            news.push(format!("{:?}{left}", status.phase));
         }
         if self.conditions != status.conditions {
             self.conditions.clone_from(&status.conditions);
             news.extend(status.conditions.iter().map(|condition| format!("  {condition}")));
+        }
+        let advice = advice(status);
+        if self.advice != advice {
+            self.advice.clone_from(&advice);
+            news.extend(advice.map(|advice| format!("  {advice}")));
         }
         for step in &status.steps {
             let before = self.steps.insert(step.id.clone(), step.state);

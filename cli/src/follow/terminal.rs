@@ -8,8 +8,8 @@ use fluidcloud_proto::plan::StepId;
 use fluidcloud_proto::status::{RelocationStatus, StepState, StepStatus};
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 
-use super::Show;
 use super::lines::{amount, state};
+use super::{Show, advice, time_left};
 use crate::units;
 
 const HEAD: &str = "{spinner} {elapsed:>4} {wide_msg}";
@@ -90,7 +90,9 @@ impl Show for Terminal {
         let names: Vec<String> = running.take(STEPS_NAMED_MAX).map(|step| step.id.to_string()).collect();
         let conditions =
             status.conditions.iter().map(|condition| format!(" ({condition})")).collect::<String>();
-        self.head.set_message(format!("{:?}{conditions}: {}", status.phase, names.join(", ")));
+        let left = time_left(status).map_or(String::new(), |left| format!(", {left}"));
+        let doing = advice(status).unwrap_or_else(|| names.join(", "));
+        self.head.set_message(format!("{:?}{conditions}{left}: {doing}", status.phase));
     }
 
     fn remark(&mut self, text: &str) {

@@ -1,8 +1,8 @@
-//! What comes in over the bus: requests, control, and events of workers and the broker. Each may come twice, late or
-//! out of order; what does not hold the lease it speaks for is refused and told to stop.
+//! What comes in over the bus: requests, and events of workers and the broker. Each may come twice, late or out of
+//! order; what does not hold the lease it speaks for is refused and told to stop.
 
 use fluidcloud_proto::bus::Delivery;
-use fluidcloud_proto::command::{Control, WorkerCommand};
+use fluidcloud_proto::command::WorkerCommand;
 use fluidcloud_proto::event::{Event, Notice};
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::{RelocationId, WorkerId};
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use super::Error;
 use super::mouth::Sentence;
-use super::owner::{Held, Owner};
-use crate::relocation::{Cancel, Done, Entry, Fact, Relocation, Stage, State, moving, target_name};
+use super::owner::Owner;
+use crate::relocation::{Done, Entry, Fact, Stage, State, moving, target_name};
 
 impl Owner {
     pub(super) async fn requested(&mut self, delivery: Delivery) -> Result<(), Error> {
@@ -102,77 +102,6 @@ impl Owner {
         })
     }
 
-    pub(super) async fn control(&mut self, control: Control, delivery: Delivery) -> Result<(), Error> {
-        let (id, fact) = match control {
-            Control::Report => {
-                self.report_all().await;
-                self.mouth.say(Sentence::Ack(delivery)).await;
-                return Ok(());
-            }
-            Control::Cancel { relocation } => (relocation, Fact::CancelAsked),
-            Control::Retry { relocation } => (relocation, Fact::RetryAsked),
-        };
-        let Some(held) = self.held.get(&id) else {
-            return self.control_of_absent(id, delivery).await;
-        };
-        let applies = match fact {
-            Fact::CancelAsked => held.state.cancel == Cancel::NotAsked,
-            _ => matches!(held.state.stage, Stage::Stuck { .. }),
-        };
-        if applies {
-            if held.state.is_committed() {
-                let failure = past_no_return(id);
-                tracing::warn!(relocation = %id, %failure, "cancel refused");
-            }
-            self.record(id, vec![fact]).await?;
-            self.settle(id).await?;
-        } else {
-            self.tell(id).await;
-        }
-        self.mouth.say(Sentence::Ack(delivery)).await;
-        Ok(())
-    }
-
-    async fn control_of_absent(&mut self, id: RelocationId, delivery: Delivery) -> Result<(), Error> {
-        if self.store.digest_of(id).await?.is_some() {
-            tracing::info!(relocation = %id, "has ended; the order changes nothing");
-            self.report_one(id).await?;
-            self.mouth.say(Sentence::Ack(delivery)).await;
-        } else {
-            let reason = format!("unknown_relocation: there is no relocation {id}; see `fluidcloud status`");
-            tracing::warn!(%reason, "order refused");
-            self.mouth.say(Sentence::Reject(delivery, reason)).await;
-        }
-        Ok(())
-    }
-
-    async fn report_all(&mut self) {
-        let mut shown: Vec<_> = self.past.statuses().cloned().collect();
-        shown.extend(self.held.values().map(|held| self.show(held)));
-        for status in shown {
-            let notice = Notice::RelocationChanged { status: Box::new(status) };
-            self.mouth.say(Sentence::Notice(Box::new(notice))).await;
-        }
-    }
-
-    async fn report_one(&mut self, id: RelocationId) -> Result<(), Error> {
-        if self.held.contains_key(&id) {
-            self.tell(id).await;
-            return Ok(());
-        }
-        let status = match self.past.status(id) {
-            Some(status) => status.clone(),
-            // Older than what is kept at hand.
-            None => {
-                let log = self.store.load(id).await?;
-                self.show(&Held::new(Relocation::replay(id, &log).map_err(Error::Log)?))
-            }
-        };
-        let notice = Notice::RelocationChanged { status: Box::new(status) };
-        self.mouth.say(Sentence::Notice(Box::new(notice))).await;
-        Ok(())
-    }
-
     pub(super) async fn event(&mut self, event: Event) -> Result<(), Error> {
         match event {
             Event::TaskClaimed { key, worker } => self.claimed(key, worker).await,
@@ -225,10 +154,12 @@ impl Owner {
             self.record(key.relocation, vec![fact]).await?;
             self.settle(key.relocation).await?;
         }
-        let going = self
-            .held
-            .get(&key.relocation)
-            .is_some_and(|held| matches!(held.state.stage, Stage::Forward { .. }));
+        // One that is to rest, or that is in the way of an undo, does not begin.
+        let going = self.held.get(&key.relocation).is_some_and(|held| {
+            let step = held.state.step(&key.step);
+            matches!(held.state.stage, Stage::Forward { .. })
+                && step.is_some_and(|step| matches!(step.state, State::Leased { .. }))
+        });
         let answer = if going && self.holds(&key, &worker) {
             self.leases.heard(&key, &worker, Instant::now());
             WorkerCommand::Granted { key }
@@ -282,9 +213,4 @@ pub(super) fn digest(request: &RelocationRequest) -> String {
 fn id_in(body: &[u8]) -> Option<RelocationId> {
     let value: serde_json::Value = serde_json::from_slice(body).ok()?;
     value.get("id")?.as_str()?.parse().ok()
-}
-
-fn past_no_return(id: RelocationId) -> Failure {
-    let message = format!("relocation {id} is committed and cannot be canceled");
-    Failure::never(Code::PastNoReturn, message, "relocate the service back, as a new relocation")
 }

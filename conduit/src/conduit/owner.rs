@@ -21,7 +21,7 @@ use super::mouth::{Mouth, Sentence};
 use super::past::Past;
 use super::{Clock, ConduitOptions, Error};
 use crate::lease::Leases;
-use crate::relocation::{Entry, Fact, Relocation, Stage};
+use crate::relocation::{Entry, Fact, Relocation, Stage, Step};
 use crate::runner::Means;
 use crate::status::{Seen, status};
 use crate::store::{Store, Tenure};
@@ -33,6 +33,8 @@ pub const EVENTS_PREFETCH: u16 = 256;
 const TICK: Duration = Duration::from_millis(500);
 /// A tick this late means that this process stood still and heard nobody.
 const STOOD_STILL: Duration = Duration::from_secs(5);
+/// While something runs it is told again at least this often: how long it has run, and how long it will.
+const TELL_AGAIN: Duration = Duration::from_secs(10);
 /// Nothing moved for so long: shown as `stalled`.
 const STALLED: Duration = Duration::from_secs(120);
 
@@ -82,13 +84,36 @@ pub struct Held {
     told: u64,
     /// Progress came that was not told yet.
     untold: bool,
+    told_at: Instant,
     moved: Instant,
     stalled: bool,
 }
 
 impl Held {
     pub fn new(state: Relocation) -> Self {
-        Self { state, progress: Vec::new(), told: 0, untold: false, moved: Instant::now(), stalled: false }
+        let (progress, now) = (Vec::new(), Instant::now());
+        Self { state, progress, told: 0, untold: false, told_at: now, moved: now, stalled: false }
+    }
+
+    /// What time alone has changed since it was told.
+    fn looks_at(&mut self, now: Instant) {
+        let forward = matches!(self.state.stage, Stage::Choosing | Stage::Forward { .. });
+        let expects = forward && !self.state.is_paused() && !self.state.awaits_approval();
+        if expects && !self.stalled && now - self.moved > STALLED {
+            self.stalled = true;
+            self.untold = true;
+        }
+        let runs = self.state.steps.iter().any(Step::in_flight);
+        if forward && runs && now - self.told_at >= TELL_AGAIN {
+            self.untold = true;
+        }
+    }
+
+    /// It is about to be told.
+    fn tells(&mut self, now: Instant) {
+        self.told += 1;
+        self.untold = false;
+        self.told_at = now;
     }
 
     pub fn progressed(&mut self, step: StepId, progress: TransferProgress) {
@@ -270,15 +295,17 @@ impl Owner {
         Ok(())
     }
 
-    /// Lets waiting relocations begin, oldest first, as long as there is room.
+    /// Lets waiting relocations begin, oldest first, as long as there is room. Those that wait for a person take none, or a
+    /// few that are paused or to be approved would keep all others out; when they go on they come on top.
     async fn admit(&mut self) -> Result<(), Error> {
         loop {
-            let idle = |held: &&Held| matches!(held.state.stage, Stage::Pending | Stage::Stuck { .. });
+            let idle = |held: &&Held| held.state.stage == Stage::Pending || held.state.waits_for_a_person();
             let active = self.held.len() - self.held.values().filter(idle).count();
             if active >= self.active_max {
                 return Ok(());
             }
-            let waiting = self.held.values().filter(|held| held.state.stage == Stage::Pending);
+            let begins = |held: &&Held| held.state.stage == Stage::Pending && !held.state.is_paused();
+            let waiting = self.held.values().filter(begins);
             let Some(id) = waiting.map(|held| (held.state.created_at, held.state.id)).min().map(|(_, id)| id)
             else {
                 return Ok(());
@@ -302,19 +329,14 @@ impl Owner {
         }
         let mut untold = Vec::new();
         for (id, held) in &mut self.held {
-            let expects = matches!(held.state.stage, Stage::Choosing | Stage::Forward { .. });
-            if expects && !held.stalled && now - held.moved > STALLED {
-                held.stalled = true;
-                held.untold = true;
-            }
+            held.looks_at(now);
             if held.untold {
                 untold.push(*id);
             }
         }
         for id in untold {
             if let Some(held) = self.held.get_mut(&id) {
-                held.told += 1;
-                held.untold = false;
+                held.tells(now);
             }
             if let Some(held) = self.held.get(&id) {
                 self.mouth.mention(Notice::RelocationChanged { status: Box::new(self.show(held)) });
@@ -335,8 +357,7 @@ impl Owner {
 
     pub(super) async fn tell(&mut self, id: RelocationId) {
         let Some(held) = self.held.get_mut(&id) else { return };
-        held.told += 1;
-        held.untold = false;
+        held.tells(Instant::now());
         if let Some(held) = self.held.get(&id) {
             let notice = Notice::RelocationChanged { status: Box::new(self.show(held)) };
             self.mouth.say(Sentence::Notice(Box::new(notice))).await;

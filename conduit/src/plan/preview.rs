@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use fluidcloud_proto::failure::Failure;
 use fluidcloud_proto::ids::ProviderId;
 use fluidcloud_proto::plan::{Plan, StepId};
-use fluidcloud_proto::request::RelocationRequest;
+use fluidcloud_proto::request::{Cutover, RelocationRequest};
 use fluidcloud_proto::topology::{Concern, Topology};
 use fluidcloud_providers::Registry;
 use serde::Serialize;
@@ -170,6 +170,24 @@ pub fn of_plan(
     }
 }
 
+/// What the plan reckons with for each step, before anything of it is done.
+#[derive(Debug)]
+pub(crate) struct Estimates<'a> {
+    topology: &'a Topology,
+    rate: Rate,
+}
+
+impl<'a> Estimates<'a> {
+    /// With nothing measured.
+    pub(crate) fn of(request: &RelocationRequest, topology: &'a Topology) -> Self {
+        Self { topology, rate: Rate::of(request, None) }
+    }
+
+    pub(crate) fn seconds(&self, step: &StepId) -> f64 {
+        seconds_of(step, bytes_of(step, self.topology), self.rate)
+    }
+}
+
 fn bytes_of(step: &StepId, topology: &Topology) -> u64 {
     match step {
         StepId::Sync(id) if topology.volume(&id.component).is_some() => {
@@ -246,6 +264,9 @@ fn assumptions(request: &RelocationRequest, rate: Rate) -> Vec<String> {
         "all allocated bytes are counted; holes, zeros and what compresses are not sent".to_owned(),
         "steps inside the guest are counted with usual times; a slow host takes longer".to_owned(),
     ];
+    if request.cutover == Cutover::Manual {
+        told.push("the source stops only when that is approved; how long that takes is not counted".to_owned());
+    }
     for (name, wanted) in moving(request) {
         for volume in wanted.volumes.iter().filter(|volume| folds_into(wanted, &volume.disk).is_some()) {
             told.push(format!(

@@ -72,6 +72,8 @@ impl Relocation {
     pub fn due(&self) -> Vec<Effect> {
         match &self.stage {
             Stage::Pending | Stage::Stuck { .. } | Stage::Ended { .. } => Vec::new(),
+            // It has only looked until now, and looks again later.
+            Stage::Inspecting { .. } | Stage::Choosing | Stage::Planning if self.is_paused() => Vec::new(),
             Stage::Inspecting { failures, wait } => {
                 vec![Effect::Inspect { attempt: failures + 1, wait: *wait }]
             }
@@ -87,7 +89,9 @@ impl Relocation {
 
     fn due_forward(&self) -> Vec<Effect> {
         let mut due: Vec<Effect> = self.steps.iter().filter_map(|step| self.due_forward_of(step)).collect();
-        if self.steps.iter().any(|step| !step.by_conduit() && !step.is_done()) {
+        // Who waits for a person needs no workers meanwhile.
+        let goes_on = !self.is_paused() && !self.awaits_approval();
+        if goes_on && self.steps.iter().any(|step| !step.by_conduit() && !step.is_done()) {
             due.push(Effect::PlaceWorkers);
         }
         due
@@ -96,16 +100,17 @@ impl Relocation {
     fn due_forward_of(&self, step: &Step) -> Option<Effect> {
         let (id, epoch) = (step.id.clone(), step.epoch);
         match (&step.state, &step.runs) {
-            (State::Waiting, _) if self.is_ready(&step.after) => {
+            (State::Waiting, _) if self.is_ready(&step.after) && !self.is_held(&step.id) => {
                 Some(Effect::Issue { step: id, epoch: epoch.next(), wait: Duration::ZERO })
             }
-            (State::Retrying { wait }, _) => {
+            (State::Retrying { wait }, _) if !self.is_held(&step.id) => {
                 Some(Effect::Issue { step: id, epoch: epoch.next(), wait: *wait })
             }
             (State::Issued, Runner::Conduit) => Some(Effect::Run { step: id, epoch }),
             (State::Issued, Runner::Migrator { .. }) => Some(Effect::Hand { step: id, epoch }),
             (State::Leased { worker }, _) => Some(Effect::Await { step: id, epoch, worker: worker.clone() }),
-            (State::Waiting | State::Done | State::Failed, _) => None,
+            (State::Resting { worker }, _) => Some(Effect::Abort { step: id, epoch, worker: worker.clone() }),
+            (State::Waiting | State::Retrying { .. } | State::Done | State::Failed, _) => None,
         }
     }
 
@@ -133,7 +138,9 @@ fn coming_to_rest(step: &Step) -> Option<Effect> {
     let (id, epoch) = (step.id.clone(), step.epoch);
     match &step.state {
         State::Issued if step.by_conduit() => Some(Effect::Halt { step: id, epoch }),
-        State::Leased { worker } => Some(Effect::Abort { step: id, epoch, worker: worker.clone() }),
+        State::Leased { worker } | State::Resting { worker } => {
+            Some(Effect::Abort { step: id, epoch, worker: worker.clone() })
+        }
         _ => None,
     }
 }

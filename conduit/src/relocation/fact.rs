@@ -17,6 +17,7 @@ use fluidcloud_proto::topology::{Nic, Topology};
 use fluidcloud_providers::Stopped;
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 /// Version of the facts this conduit writes; a store that holds a newer one is not opened.
 pub const FACTS_VERSION: u32 = 1;
@@ -85,6 +86,15 @@ pub enum Fact {
     CancelAsked,
     /// A person removed the cause of a stuck undo.
     RetryAsked,
+    /// The sources may stop.
+    CutoverApproved,
+    /// The order is the message that it came with: one that is delivered again is known by it.
+    PauseAsked {
+        order: Uuid,
+    },
+    ResumeAsked {
+        order: Uuid,
+    },
     UndoBegun {
         step: StepId,
         attempt: u32,
@@ -168,6 +178,9 @@ impl Fact {
             Fact::StepFailed { .. } => "step failed",
             Fact::CancelAsked => "cancel asked",
             Fact::RetryAsked => "retry asked",
+            Fact::CutoverApproved => "cutover approved",
+            Fact::PauseAsked { .. } => "pause asked",
+            Fact::ResumeAsked { .. } => "resume asked",
             Fact::UndoBegun { .. } => "undo begun",
             Fact::UndoDone { .. } => "undo done",
             Fact::UndoFailed { .. } => "undo failed",

@@ -24,6 +24,9 @@ impl Relocation {
         if !self.is_ready(&self.steps[position].after) {
             return Err(format!("`{id}` follows steps that are not done"));
         }
+        if self.is_held(id) {
+            return Err(format!("`{id}` is held back: it is paused, or its cutover is not approved"));
+        }
         let step = &mut self.steps[position];
         if !matches!(step.state, State::Waiting | State::Retrying { .. }) {
             return Err(format!("`{id}` is {:?}", step.state));
@@ -34,6 +37,8 @@ impl Relocation {
         step.epoch = epoch;
         step.state = State::Issued;
         step.first_issued_at.get_or_insert(at);
+        step.issued_at = Some(at);
+        step.ended_at = None;
         Ok(())
     }
 
@@ -67,6 +72,7 @@ impl Relocation {
         match self.stage {
             Stage::Forward { .. } if *id == StepId::Commit => {
                 self.stage = Stage::Forward { committed: true };
+                self.pause_lapses();
             }
             Stage::Undoing { .. } => self.go_on_undoing(at),
             _ => {}
@@ -91,6 +97,10 @@ impl Relocation {
             Err(why) => self.unclaimed(id, epoch).ok_or(why)?,
         };
         let step = &mut self.steps[position];
+        if matches!(self.stage, Stage::Forward { .. }) && step.came_to_rest(failure) {
+            step.rest(spent, at);
+            return Ok(());
+        }
         step.count_failure(failure, spent, at);
         step.ended_at = Some(at);
         step.state = State::Failed;

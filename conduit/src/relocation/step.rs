@@ -29,9 +29,13 @@ pub struct Step {
     pub state: State,
     /// How often it was handed out; zero when never.
     pub epoch: Epoch,
+    /// How often a pause took it back: no attempt that failed.
+    pub rests: u64,
     /// In a row, since it last got further.
     pub failures: u32,
     pub first_issued_at: Option<OffsetDateTime>,
+    /// Of the latest attempt.
+    pub issued_at: Option<OffsetDateTime>,
     pub ended_at: Option<OffsetDateTime>,
     /// Of the latest attempt that failed.
     pub failure: Option<Failure>,
@@ -49,6 +53,10 @@ pub enum State {
     /// Run by the conduit, or in a queue for whoever claims it.
     Issued,
     Leased {
+        worker: WorkerId,
+    },
+    /// A pause came: the worker is told to stop, also when it was resumed meanwhile, and has not answered yet.
+    Resting {
         worker: WorkerId,
     },
     /// Failed, and handed out again after the wait.
@@ -72,10 +80,11 @@ pub enum Undo {
 /// as was told before was moved.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Spent {
+    pub bytes_total: u64,
     pub bytes_done: u64,
     pub bytes_read: u64,
     pub bytes_on_wire: u64,
-    /// Until the latest failure.
+    /// Of these attempts, each from when it was handed out.
     pub seconds: f64,
 }
 
@@ -87,8 +96,10 @@ impl Step {
             runs,
             state: State::Waiting,
             epoch: Epoch(0),
+            rests: 0,
             failures: 0,
             first_issued_at: None,
+            issued_at: None,
             ended_at: None,
             failure: None,
             spent: Spent::default(),
@@ -115,16 +126,21 @@ impl Step {
     pub fn in_flight(&self) -> bool {
         match self.state {
             State::Issued => self.by_conduit(),
-            State::Leased { .. } => true,
+            State::Leased { .. } | State::Resting { .. } => true,
             _ => false,
         }
     }
 
     pub fn worker(&self) -> Option<&WorkerId> {
         match &self.state {
-            State::Leased { worker } => Some(worker),
+            State::Leased { worker } | State::Resting { worker } => Some(worker),
             _ => None,
         }
+    }
+
+    /// Moves bytes from site to site, and goes on from what is durable when it is handed out again.
+    pub fn is_transfer(&self) -> bool {
+        matches!(self.id, StepId::Sync(_) | StepId::Copy(_) | StepId::Recopy(_))
     }
 
     /// Makes or changes something at a provider, so that a relocation that ran it has to be rolled back.
@@ -165,15 +181,46 @@ impl Step {
 
     /// Whether it is handed out once more after a failure that may heal.
     pub(super) fn may_go_on(&self) -> bool {
-        self.failures < STEP_ATTEMPTS_MAX && self.epoch < Epoch(STEP_ISSUES_MAX)
+        self.failures < STEP_ATTEMPTS_MAX && self.epoch.0 - self.rests < STEP_ISSUES_MAX
+    }
+
+    /// A pause: what nobody works on waits again, a transfer comes to rest, anything else under way ends first.
+    pub(super) fn hold(&mut self, at: OffsetDateTime) {
+        match &self.state {
+            State::Issued if !self.by_conduit() => self.wait_again(at),
+            State::Leased { worker } if self.is_transfer() => {
+                self.state = State::Resting { worker: worker.clone() };
+            }
+            _ => {}
+        }
+    }
+
+    /// Whether this is how an attempt ends that was told to rest: by its worker, or because that worker is gone. Anything
+    /// else went wrong by itself.
+    pub(super) fn came_to_rest(&self, failure: &Failure) -> bool {
+        let stopped = matches!(failure.code, Code::Canceled | Code::HandedBack | Code::LeaseLost);
+        stopped && matches!(self.state, State::Resting { .. })
+    }
+
+    pub(super) fn rest(&mut self, spent: Option<&TransferProgress>, at: OffsetDateTime) {
+        self.count_spent(spent, at);
+        self.wait_again(at);
+    }
+
+    /// Until it is handed out once more, no time counts as its own.
+    fn wait_again(&mut self, at: OffsetDateTime) {
+        self.state = State::Waiting;
+        self.rests += 1;
+        self.ended_at = Some(at);
     }
 
     fn count_spent(&mut self, spent: Option<&TransferProgress>, at: OffsetDateTime) {
         let Some(spent) = spent else { return };
+        self.spent.bytes_total = spent.bytes_total;
         self.spent.bytes_done = self.spent.bytes_done.max(spent.bytes_done);
         self.spent.bytes_read = self.spent.bytes_read.max(spent.bytes_read);
         self.spent.bytes_on_wire = self.spent.bytes_on_wire.max(spent.bytes_on_wire);
-        self.spent.seconds = self.first_issued_at.map_or(0.0, |from| seconds_between(from, at));
+        self.spent.seconds += self.issued_at.map_or(0.0, |from| seconds_between(from, at));
     }
 }
 

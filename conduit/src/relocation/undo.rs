@@ -17,6 +17,7 @@ impl Relocation {
         if let Why::Failed(failure) = &why {
             self.failure = Some(failure.clone());
         }
+        self.let_go();
         self.stage = Stage::Undoing { why };
         self.go_on_undoing(at);
     }

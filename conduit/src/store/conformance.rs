@@ -22,6 +22,7 @@ fn requested(id: RelocationId) -> Entry {
         service,
         target: Target::default(),
         mode: Default::default(),
+        cutover: Default::default(),
         verify: Vec::new(),
         transport: Default::default(),
     };

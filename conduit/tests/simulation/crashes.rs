@@ -9,7 +9,7 @@ use crate::world::Script;
 use crate::{play, points_of};
 
 /// Plays the script once per point with the act there. Returns the number of cases.
-fn at_every_point(script: &Script, act: Act, ends_in: &[Phase]) -> usize {
+pub fn at_every_point(script: &Script, act: Act, ends_in: &[Phase]) -> usize {
     let points = points_of(script);
     for (at, label) in points.iter().enumerate() {
         let case = format!("{act:?} at point {at}, {label}");
@@ -21,7 +21,7 @@ fn at_every_point(script: &Script, act: Act, ends_in: &[Phase]) -> usize {
     points.len()
 }
 
-fn fails_its_check() -> Script {
+pub fn fails_its_check() -> Script {
     Script { wrong_at_target: true, ..Script::default() }
 }
 

@@ -1,6 +1,6 @@
 //! What must hold after every case, whatever happened in it: the invariants of the design.
 
-use fluidcloud_conduit::relocation::{Relocation, Stage, State};
+use fluidcloud_conduit::relocation::{Fact, Relocation, Stage, State};
 use fluidcloud_conduit::report::report;
 use fluidcloud_conduit::status::phase;
 use fluidcloud_proto::ids::{DiskId, InstanceName};
@@ -135,9 +135,14 @@ async fn log_is_whole(case: &str, world: &World, state: &Relocation) {
     let log = world.store.load(world.id).await.unwrap();
     let mut live = Relocation::begin(world.id, &log[0]).unwrap();
     for (at, entry) in log.iter().enumerate().skip(1) {
+        let begins = matches!(
+            entry.fact,
+            Fact::Admitted | Fact::StepIssued { .. } | Fact::StepLeased { .. } | Fact::UndoBegun { .. }
+        );
+        assert!(!(live.is_paused() && begins), "{case}: {:?} while it is paused", entry.fact);
         live = live.next(entry).unwrap_or_else(|illegal| panic!("{case}: fact {at}: {illegal}"));
         let waits = live.due().is_empty();
-        let rests = matches!(live.stage, Stage::Ended { .. } | Stage::Stuck { .. } | Stage::Pending);
+        let rests = matches!(live.stage, Stage::Ended { .. } | Stage::Pending) || live.waits_for_a_person();
         assert_eq!(waits, rests, "{case}: after {at} facts something is due exactly until it ends: {live:?}");
     }
     assert_eq!(live, *state, "{case}");

@@ -7,6 +7,7 @@ mod crashes;
 mod decided;
 mod failures;
 mod invariants;
+mod pauses;
 mod points;
 mod requests;
 mod source;

@@ -14,6 +14,12 @@ pub enum Act {
     CrashFor(u64),
     /// A user cancels.
     Cancel,
+    /// A user pauses and resumes after so many seconds; see `pauses`.
+    PauseFor(u64),
+    /// A user pauses and cancels after so many seconds.
+    PauseAndCancel(u64),
+    /// A user approves the cutover.
+    Approve,
     /// The wall clock jumps by so many seconds.
     ClockJump(i64),
     /// The bus is away for so many seconds.

@@ -15,7 +15,7 @@ use fluidcloud_proto::command::{BrokerCommand, Control};
 use fluidcloud_proto::event::Event;
 use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::offer::Offer;
-use fluidcloud_proto::request::{RelocationRequest, from_json};
+use fluidcloud_proto::request::{Cutover, RelocationRequest, from_json};
 use fluidcloud_proto::surroundings::Surroundings;
 use fluidcloud_proto::task::{Task, TaskKey, Work};
 use fluidcloud_proto::topology::{DiskPlace, Power};
@@ -25,6 +25,7 @@ use time::OffsetDateTime;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+use crate::pauses;
 use crate::points::{Act, Points};
 use crate::worker;
 use crate::wrapped::{EchoBus, PointedBus, PointedProvider, PointedStore};
@@ -55,6 +56,8 @@ pub struct Script {
     /// A source does not listen when it is asked to shut down.
     pub deaf: bool,
     pub active_max: Option<usize>,
+    /// The cutover is approved by a person, who does so a while after all is ready.
+    pub manual: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -175,7 +178,11 @@ impl Play {
     /// longer. Panics when it does not end.
     pub async fn run(&mut self) -> Relocation {
         let id = self.world.id;
-        let request = serde_json::to_vec(&request(id)).unwrap();
+        let mut request = request(id);
+        if self.world.script.manual {
+            request.cutover = Cutover::Manual;
+        }
+        let request = serde_json::to_vec(&request).unwrap();
         self.world.bus.publish(&Queue::Requests, Message::new(request)).await.unwrap();
         self.run_until_ended(&[id]).await.remove(0)
     }
@@ -188,6 +195,9 @@ impl Play {
     pub async fn run_until_ended(&mut self, ids: &[RelocationId]) -> Vec<Relocation> {
         let mut around = JoinSet::new();
         around.spawn(broker(self.world.clone()));
+        if self.world.script.manual {
+            around.spawn(pauses::approve_when_ready(self.world.clone()));
+        }
         self.world.start_worker();
         self.world.start_worker();
         let mut conduit = self.start_conduit();
@@ -276,6 +286,16 @@ impl Play {
                 let cancel = Control::Cancel { relocation: world.id };
                 publish_command(&*world.bus, &Queue::Control, &cancel).await.unwrap();
             }
+            Act::PauseFor(secs) => {
+                around.spawn(pauses::pause(world, secs, pauses::Then::Resume));
+            }
+            Act::PauseAndCancel(secs) => {
+                around.spawn(pauses::pause(world, secs, pauses::Then::Cancel));
+            }
+            Act::Approve => {
+                let approve = Control::Approve { relocation: world.id };
+                publish_command(&*world.bus, &Queue::Control, &approve).await.unwrap();
+            }
             Act::ClockJump(secs) => {
                 world.clock_offset.fetch_add(secs, Ordering::Relaxed);
             }
@@ -297,6 +317,11 @@ impl Play {
 }
 
 impl World {
+    /// By its log; none before there is one.
+    pub async fn state(&self) -> Option<Relocation> {
+        Relocation::replay(self.id, &self.store.load(self.id).await.unwrap()).ok()
+    }
+
     pub fn worker_faults(&self) -> worker::Faults {
         self.script.workers.clone()
     }

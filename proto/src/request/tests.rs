@@ -54,7 +54,7 @@ fn what_is_not_json_is_told_with_its_place() {
 
 #[test]
 fn an_unknown_field_is_told_wherever_it_is() {
-    insta::assert_snapshot!(refused(&with("\"tenant\"", "\"tennant\"")), @"InvalidRequest: request is not valid: unknown field `tennant`, expected one of `version`, `id`, `tenant`, `service`, `target`, `mode`, `verify`, `transport` at line 4 column 11; see the schema in proto/schema/request.json");
+    insta::assert_snapshot!(refused(&with("\"tenant\"", "\"tennant\"")), @"InvalidRequest: request is not valid: unknown field `tennant`, expected one of `version`, `id`, `tenant`, `service`, `target`, `mode`, `cutover`, `verify`, `transport` at line 4 column 11; see the schema in proto/schema/request.json");
     insta::assert_snapshot!(refused(&with("\"fold_into\"", "\"fold\"")), @"InvalidRequest: request is not valid: unknown field `fold`, expected `disk` or `fold_into` at line 15 column 45; see the schema in proto/schema/request.json");
     insta::assert_snapshot!(refused(&with("\"within_secs\"", "\"timeout\"")), @"InvalidRequest: request is not valid: unknown field `timeout`, expected one of `port`, `path`, `status`, `contains`, `unchanged`, `within_secs` at line 27 column 116; see the schema in proto/schema/request.json");
 }

@@ -40,6 +40,7 @@ pub fn validate(request: &RelocationRequest) -> Result<(), Failure> {
     addresses::check(&request.service)?;
     target(&request.target, &request.service)?;
     transport(&request.transport)?;
+    cutover(request)?;
     count("`verify`", "checks", request.verify.len(), CHECKS_MAX)?;
     request.verify.iter().try_for_each(|given| check(given, &request.service))
 }
@@ -136,6 +137,22 @@ fn target(target: &Target, service: &Service) -> Result<(), Failure> {
         text("a label of the target's needs", label)?;
         text(&format!("label `{label}` of the target's needs"), value)
     })
+}
+
+/// What moves without an instance is copied beside what uses it, and nothing stops: there is no moment to approve. Who asked
+/// to be asked must not find it moved, so that this is a fault and no remark.
+fn cutover(request: &RelocationRequest) -> Result<(), Failure> {
+    let stops = request.service.components.iter().any(|component| component.instance.is_some());
+    if request.cutover.is_automatic() || stops {
+        return Ok(());
+    }
+    Err(invalid(
+        format!(
+            "`cutover` is `manual`, but service `{}` has no instance: nothing of it stops, so there is nothing to approve",
+            request.service.name
+        ),
+        "leave `cutover` out, and send the request when it may move; or pause it with `fluidcloud pause`",
+    ))
 }
 
 fn transport(transport: &Transport) -> Result<(), Failure> {

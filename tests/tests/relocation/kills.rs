@@ -12,7 +12,7 @@ use crate::requests::{DATA_MIB, SLOW_BYTES_PER_SEC, data};
 
 /// What may be in flight when an end dies and is sent again: streams times blocks in flight, and what the journal
 /// notes once a second. Less than had crossed by then: a copy that starts over is found out.
-const RESENT_MAX: u64 = 32 << 20;
+pub const RESENT_MAX: u64 = 32 << 20;
 const _: () = assert!(RESENT_MAX < MID_COPY_BYTES);
 
 struct Story {

@@ -2,6 +2,7 @@
 
 mod cancels;
 mod kills;
+mod pauses;
 mod queue;
 mod refusals;
 mod requests;

@@ -16,8 +16,11 @@ fn status(phase: Phase, steps: Vec<StepStatus>, transfers: Vec<TransferStatus>) 
         target: None,
         phase,
         conditions: vec![],
+        parts: vec![],
         steps,
         transfers,
+        rate_bytes_per_sec: None,
+        eta_seconds: None,
         failure: None,
         created_at: time::OffsetDateTime::UNIX_EPOCH,
         changed_at: time::OffsetDateTime::UNIX_EPOCH,
@@ -80,4 +83,23 @@ fn a_failed_step_tells_why() {
     };
     let news = Lines::new().news(&status(Phase::Failed, vec![failed], vec![]), Instant::now());
     assert_eq!(news, ["Failed", "  reserve: failed (pool is full; free some room)"]);
+}
+
+#[test]
+fn what_a_person_can_do_is_told_once_and_the_time_left_with_each_phase() {
+    let (mut lines, now) = (Lines::new(), Instant::now());
+    let mut waits = status(Phase::AwaitingCutover, vec![], vec![]);
+    let id = waits.id;
+    let approve = format!(
+        "  all is ready and the source still runs: let it stop with `fluidcloud approve {id}`, or undo with \
+         `fluidcloud cancel {id}`"
+    );
+    assert_eq!(lines.news(&waits, now), ["AwaitingCutover".to_owned(), approve]);
+    assert_eq!(lines.news(&waits, now), [""; 0]);
+    waits.conditions = vec!["paused".to_owned()];
+    let resume = format!("  it is paused: let it go on with `fluidcloud resume {id}`");
+    assert_eq!(lines.news(&waits, now), ["  paused".to_owned(), resume]);
+    let goes_on =
+        RelocationStatus { phase: Phase::FinalSync, eta_seconds: Some(90), conditions: vec![], ..waits };
+    assert_eq!(lines.news(&goes_on, now), ["FinalSync, about 1 min 30 s left"]);
 }

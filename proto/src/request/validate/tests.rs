@@ -383,3 +383,29 @@ fn two_components_make_no_two_things_of_one_name() {
         "{told}"
     );
 }
+
+#[test]
+fn a_manual_cutover_needs_something_that_stops() {
+    let mut request = example();
+    request.cutover = crate::request::Cutover::Manual;
+    assert_eq!(validate(&request), Ok(()));
+    let fault = told(|request| {
+        request.cutover = crate::request::Cutover::Manual;
+        request.verify.clear();
+        let volume = serde_json::json!({"name": "archive", "volume": {"id": "archive"}});
+        request.service.components = vec![serde_json::from_value(volume).unwrap()];
+    });
+    insta::assert_snapshot!(fault, @"InvalidRequest: `cutover` is `manual`, but service `shop` has no instance: nothing of it stops, so there is nothing to approve; leave `cutover` out, and send the request when it may move; or pause it with `fluidcloud pause`");
+}
+
+#[test]
+fn a_cutover_that_is_automatic_is_not_written_down() {
+    // Requests of earlier versions keep their digest.
+    let written = serde_json::to_value(example()).unwrap();
+    assert_eq!(written.get("cutover"), None);
+    let mut asked = written.clone();
+    asked["cutover"] = "automatic".into();
+    assert_eq!(from_json(&serde_json::to_vec(&asked).unwrap()).unwrap(), example());
+    asked["cutover"] = "later".into();
+    assert!(from_json(&serde_json::to_vec(&asked).unwrap()).is_err());
+}
