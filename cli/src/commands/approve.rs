@@ -7,6 +7,6 @@ use crate::fault::Fault;
 use crate::output;
 
 pub async fn run(config: &Config, told: &OrderArgs) -> Result<(), Fault> {
-    Api::new(config.http.listen)?.approve(told.id).await?;
+    Api::new(config)?.approve(told.id).await?;
     output::line(format!("relocation {} may cut over: its source stops as soon as all is ready", told.id))
 }

@@ -7,6 +7,6 @@ use crate::fault::Fault;
 use crate::output;
 
 pub async fn run(config: &Config, told: &OrderArgs) -> Result<(), Fault> {
-    Api::new(config.http.listen)?.resume(told.id).await?;
+    Api::new(config)?.resume(told.id).await?;
     output::line(format!("relocation {} goes on", told.id))
 }

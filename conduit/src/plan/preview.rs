@@ -265,7 +265,9 @@ fn assumptions(request: &RelocationRequest, rate: Rate) -> Vec<String> {
         "steps inside the guest are counted with usual times; a slow host takes longer".to_owned(),
     ];
     if request.cutover == Cutover::Manual {
-        told.push("the source stops only when that is approved; how long that takes is not counted".to_owned());
+        told.push(
+            "the source stops only when that is approved; how long that takes is not counted".to_owned(),
+        );
     }
     for (name, wanted) in moving(request) {
         for volume in wanted.volumes.iter().filter(|volume| folds_into(wanted, &volume.disk).is_some()) {
