@@ -271,7 +271,9 @@ async fn approve_pause_and_resume_are_passed_on_while_it_goes_forward() {
     harness.notify(Notice::RelocationChanged { status: Box::new(waits) }).await;
     for (order, control) in &orders {
         assert_eq!(harness.post(&path(order), String::new()).await.status(), StatusCode::ACCEPTED, "{order}");
-        assert_eq!(receive::<Control>(&mut harness.control).await.unwrap().body, *control);
+        let told = receive::<Control>(&mut harness.control).await.unwrap();
+        assert_eq!(told.body, *control);
+        told.delivery.ack().await.unwrap();
     }
     let commit = StepStatus {
         id: StepId::Commit,
