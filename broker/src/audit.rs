@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, BufRead, BufReader, Write};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +15,8 @@ use uuid::Uuid;
 
 /// A file that has grown so far is put aside, under its name with the time, and a new one begun. None is ever removed.
 pub const FILE_BYTES_MAX: u64 = 64 << 20;
+/// More than any line is long.
+const LINE_BYTES_MAX: u64 = 1 << 20;
 /// Kept in memory for who asks.
 pub const RECENT_MAX: usize = 1_000;
 
@@ -56,7 +58,8 @@ impl Audit {
     pub fn open(path: impl Into<PathBuf>) -> io::Result<Self> {
         let path = path.into();
         let mut recent = VecDeque::new();
-        if let Ok(file) = File::open(&path) {
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.is_file()) {
+            let file = File::open(&path)?.take(FILE_BYTES_MAX + LINE_BYTES_MAX);
             for line in BufReader::new(file).lines().map_while(Result::ok) {
                 // Half a line is all that a crash leaves behind.
                 let Ok(line) = serde_json::from_str(&line) else { continue };
@@ -110,10 +113,15 @@ fn keep(recent: &mut VecDeque<Arc<AuditLine>>, line: AuditLine) {
 
 /// What was cut off by a crash does not swallow what comes after it.
 fn append(path: &Path) -> io::Result<(File, u64)> {
-    let mut file = OpenOptions::new().create(true).append(true).mode(0o600).open(path)?;
+    let mut file = OpenOptions::new().read(true).create(true).append(true).mode(0o600).open(path)?;
     let bytes = file.metadata()?.len();
-    if bytes > 0 && !fs::read(path)?.ends_with(b"\n") {
-        file.write_all(b"\n")?;
+    if bytes > 0 {
+        let mut last = [0];
+        file.seek(SeekFrom::End(-1))?;
+        file.read_exact(&mut last)?;
+        if last != *b"\n" {
+            file.write_all(b"\n")?;
+        }
     }
     Ok((file, bytes))
 }

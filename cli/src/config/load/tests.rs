@@ -77,7 +77,7 @@ fn the_url_of_the_bus_comes_from_a_file_and_is_never_shown_whole() {
 #[test]
 fn an_unknown_key_is_refused_by_its_name() {
     insta::assert_snapshot!(refusal("stat: /x"), @"configuration DIR/fluidcloud.yaml: unknown field `stat`, expected one of `state`, `http`, `bus`, `providers`, `workers`; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
-    insta::assert_snapshot!(refusal("http: {lisen: 127.0.0.1:1}"), @"configuration DIR/fluidcloud.yaml: `http`: unknown field `lisen`, expected `listen`; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
+    insta::assert_snapshot!(refusal("http: {lisen: 127.0.0.1:1}"), @"configuration DIR/fluidcloud.yaml: `http`: unknown field `lisen`, expected one of `listen`, `tls`, `url`, `ca`, `token_file`; mend it there, or in the variable FLUIDCLOUD__… that stands over it");
     let in_a_list = refusal(&format!("providers:{PROVIDER}    zone: eu\n"));
     assert!(in_a_list.contains("`providers[0]`: unknown field `zone`, expected one of `id`"), "{in_a_list}");
 }
