@@ -83,7 +83,11 @@ const ACTIONS = [
     label: 'Pause',
     path: 'pause',
     icon: 'pause',
-    shown: (status) => forward(status) && !words.isCommitted(status),
+    // From its check on a target may serve, and what it is given must not be lost.
+    shown: (status) =>
+      forward(status) &&
+      !words.isCommitted(status) &&
+      !status.steps?.some((step) => step.id?.verify !== undefined && step.state !== 'waiting'),
     title: (status) => `Pause ${status.service}?`,
     says: (status) => [
       ...running(status, 'Running now'),

@@ -22,6 +22,8 @@ export class Link {
   #source = null;
   #timer = null;
   #asking = false;
+  /** Who looks has changed: what was asked for before that is nobody's. */
+  #turn = 0;
 
   constructor(store) {
     this.#store = store;
@@ -57,7 +59,10 @@ export class Link {
 
   /** Somebody has logged in. */
   async entered() {
+    this.#turn += 1;
+    this.#asking = false;
     this.asksLogin = false;
+    this.who = null;
     await this.#earlier();
     this.#listen();
     await this.refresh();
@@ -65,6 +70,8 @@ export class Link {
 
   /** Somebody has logged out, or is not known any more. */
   left() {
+    this.#turn += 1;
+    this.#asking = false;
     this.asksLogin = true;
     this.who = null;
     this.#source?.close();
@@ -86,23 +93,31 @@ export class Link {
     if (this.#asking) return;
     this.#asking = true;
     clearTimeout(this.#timer);
+    const turn = this.#turn;
+    const isOver = () => turn !== this.#turn;
     try {
       const askedAt = Date.now();
       const [answer, health] = await Promise.all([get('/v1/status'), get('/v1/health').catch(() => null)]);
       const told = Date.parse(answer.headers.get('date') ?? '');
       if (Number.isFinite(told)) this.#store.clockAhead = Math.abs(told - Date.now()) > 2_000 ? told - Date.now() : 0;
       const document = await answer.json();
+      const who = this.who ?? (await get('/v1/session').then((told) => told.json(), () => null));
+      if (isOver()) return;
       this.busConnected = health ? (await health.json()).bus_connected !== false : true;
-      this.who ??= await get('/v1/session').then((answer) => answer.json(), () => null);
+      this.who = who;
       this.failure = null;
       this.#store.document(document, askedAt);
     } catch (error) {
-      if (error.status === 401) return this.left();
+      if (isOver()) return;
+      if (error.status === 401) {
+        this.left();
+        return;
+      }
       this.failure = reason(error);
       this.#store.changed();
     } finally {
-      this.#asking = false;
-      if (!this.asksLogin)
+      if (!isOver()) this.#asking = false;
+      if (!isOver() && !this.asksLogin)
         this.#timer = setTimeout(() => this.refresh(), this.failure ? STATUS_AGAIN_MS : STATUS_EVERY_MS);
     }
   }
@@ -167,8 +182,10 @@ export async function logIn(token) {
   if (!answer.ok) throw await problemOf(answer);
 }
 
-export function logOut() {
-  return send('/v1/session', 'DELETE').catch(() => null);
+/** Throws when the session goes on. */
+export async function logOut() {
+  const answer = await send('/v1/session', 'DELETE');
+  if (!answer.ok) throw await problemOf(answer);
 }
 
 /** Asks the broker to do something. Throws the problem that it answers, or one that says what was in the way. */

@@ -5,7 +5,7 @@ import { h } from './dom.js';
 import { icon } from './icons.js';
 import { logIn, logOut } from './link.js';
 
-const state = { busy: false, problem: null };
+const state = { busy: false, problem: null, stays: null };
 
 /** In place of everything else, as long as the broker asks who this is. */
 export function login(app) {
@@ -58,6 +58,7 @@ async function send(app, event) {
   app.redraw();
   try {
     await logIn(field.value);
+    state.stays = null;
     field.value = '';
     await app.link.entered();
     document.getElementById('title')?.focus();
@@ -77,6 +78,7 @@ export function who(app) {
   if (!known) return null;
   if (known.development) return h('span', { class: 'quiet' }, 'development start');
   return [
+    state.stays ? h('span', { class: 'bad', key: 'stays' }, state.stays) : null,
     h('span', { class: 'quiet', key: 'who' }, `${known.name} (${known.role})`),
     h(
       'button',
@@ -85,8 +87,14 @@ export function who(app) {
         key: 'out',
         on: {
           click: async () => {
-            await logOut();
-            app.link.left();
+            try {
+              await logOut();
+              app.link.left();
+            } catch (problem) {
+              state.stays = `You are still logged in: ${problem.detail}`;
+              app.say(state.stays);
+              app.redraw();
+            }
           },
         },
       },

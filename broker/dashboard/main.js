@@ -120,7 +120,7 @@ function redraw() {
 function paint() {
   shown.at = Date.now();
   const wanted = route();
-  const page = wanted.id ?? '';
+  const page = link.asksLogin ? 'login' : (wanted.id ?? '');
   const focused = document.activeElement;
   if (shown.page !== page) draw(main);
   draw(document.getElementById('who'), who(app));

@@ -18,7 +18,7 @@ pub use tokens::{Entry, Error, NAME_CHARS_MAX, Secret, TOKENS_MAX, Tokens};
 pub enum Role {
     /// Looks.
     Viewer,
-    /// Relocates, cancels, scales.
+    /// Relocates, approves, pauses, cancels.
     Operator,
     /// Also sees who did what.
     Admin,
@@ -56,6 +56,16 @@ impl FromStr for Role {
 pub struct Caller {
     pub name: Arc<str>,
     pub role: Role,
+    /// The hash of the token: of two tokens with the same name, the one that was made later lets nobody of the earlier in.
+    pub(crate) sha256: Arc<str>,
+    /// What the cookie said, where it was a cookie.
+    pub(crate) session: Option<Arc<str>>,
+}
+
+impl Caller {
+    pub(crate) fn by_token(name: &str, role: Role, sha256: &str) -> Self {
+        Self { name: name.into(), role, sha256: sha256.into(), session: None }
+    }
 }
 
 /// Who is let in.
@@ -70,7 +80,7 @@ impl Access {
     /// Of a caller without any token.
     pub(crate) fn of_nobody(&self) -> Option<Caller> {
         match self {
-            Self::Development => Some(Caller { name: "development".into(), role: Role::Admin }),
+            Self::Development => Some(Caller::by_token("development", Role::Admin, "")),
             Self::Tokens(_) => None,
         }
     }
@@ -82,7 +92,7 @@ impl Access {
         }
     }
 
-    /// Whether who has this name still has this role: tokens are revoked while sessions last.
+    /// Whether the token is still there: tokens are revoked while sessions and streams last.
     pub(crate) fn still(&self, caller: &Caller) -> Result<bool, Error> {
         match self {
             Self::Development => Ok(true),

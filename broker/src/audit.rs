@@ -82,8 +82,11 @@ impl Audit {
         if inner.bytes >= FILE_BYTES_MAX {
             self.put_aside(&mut inner, line.at)?;
         }
-        inner.file.write_all(&text)?;
-        inner.file.sync_data()?;
+        if let Err(error) = inner.file.write_all(&text).and_then(|()| inner.file.sync_data()) {
+            // Half a line would spoil the next one.
+            let _ = inner.file.set_len(inner.bytes);
+            return Err(error);
+        }
         inner.bytes += text.len() as u64;
         keep(&mut inner.recent, line);
         Ok(())
@@ -98,7 +101,11 @@ impl Audit {
     fn put_aside(&self, inner: &mut Inner, now: OffsetDateTime) -> io::Result<()> {
         let mut aside = self.path.as_os_str().to_owned();
         aside.push(format!(".{}", now.unix_timestamp_nanos()));
-        fs::rename(&self.path, PathBuf::from(aside))?;
+        match fs::rename(&self.path, PathBuf::from(aside)) {
+            // It was put aside, and there was no room for a new one then.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => (),
+            done => done?,
+        }
         (inner.file, inner.bytes) = append(&self.path)?;
         Ok(())
     }

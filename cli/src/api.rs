@@ -74,7 +74,11 @@ impl Api {
         }
         let client = client.build();
         let client = client.map_err(|error| Fault::failed(format!("cannot use HTTP: {error}"), ""))?;
-        Ok(Self { base: config.http_url(), token: tokens::ours(config)?, client })
+        let (base, token) = (config.http_url(), tokens::ours(config)?);
+        if token.is_some() {
+            tokens::may_go(&base)?;
+        }
+        Ok(Self { base, token, client })
     }
 
     fn asking(&self, method: Method, url: String) -> reqwest::RequestBuilder {

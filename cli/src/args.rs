@@ -282,7 +282,7 @@ pub enum TokenCommand {
     Create {
         /// For whom: the name that the audit log has.
         name: String,
-        /// viewer looks; operator relocates, cancels, scales; admin also sees who did what.
+        /// viewer looks; operator relocates, approves, pauses, cancels; admin also sees who did what.
         #[arg(long, value_parser = crate::commands::token::role)]
         role: Role,
         /// How long it lets in, such as `12h` or `90d`; until it is revoked when left out.

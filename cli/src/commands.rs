@@ -57,7 +57,7 @@ pub async fn run(args: Args) -> Result<(), Fault> {
         Command::Pause(told) => pause::run(&client()?, &told).await,
         Command::Resume(told) => resume::run(&client()?, &told).await,
         Command::Events(told) => events::run(&client()?, &told).await,
-        Command::Token(told) => token::run(&client()?, &told),
+        Command::Token(told) => token::run(&config()?, &told),
         Command::Schema(told) => schema::run(&told.name),
     }
 }

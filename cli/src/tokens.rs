@@ -51,7 +51,7 @@ pub fn access(config: &Config, development: bool) -> Result<Access, Fault> {
 }
 
 /// Requests are in the state directory, and with them whatever their rules write into guests.
-pub fn make_state(config: &Config) -> Result<(), Fault> {
+fn make_state(config: &Config) -> Result<(), Fault> {
     let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&config.state);
     made.map_err(|error| {
         let what = format!("cannot make the state directory {}: {error}", config.state.display());
@@ -71,7 +71,25 @@ pub fn ours(config: &Config) -> Result<Option<String>, Fault> {
         })?;
         return Ok(Some(token));
     }
-    Ok(read(&config.state.join(LOCAL_FILE)))
+    // For the broker on this host, whoever else `http.url` may name.
+    Ok(if is_here(&config.http_url()) { read(&config.state.join(LOCAL_FILE)) } else { None })
+}
+
+/// A token is not sent where others could read it on its way.
+pub fn may_go(url: &str) -> Result<(), Fault> {
+    if url.starts_with("https://") || is_here(url) {
+        return Ok(());
+    }
+    let what = format!("{url} is reached over a network and without TLS: the token would be readable there");
+    Err(Fault::usage(what, "use https:// in `http.url`, or reach the broker through `ssh -L`"))
+}
+
+fn is_here(url: &str) -> bool {
+    let Some(host) = reqwest::Url::parse(url).ok().and_then(|url| url.host_str().map(str::to_owned)) else {
+        return false;
+    };
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn read(path: &Path) -> Option<String> {

@@ -114,9 +114,9 @@ fn conditions(relocation: &Relocation, seen: &Seen<'_>) -> Vec<String> {
         (Pause::TooLate, true) => {
             Some("past_no_return: pause was refused, the relocation is committed".to_owned())
         }
-        (Pause::TooLate, false) => {
-            Some("too_late: pause was refused, what is undone is not held up".to_owned())
-        }
+        (Pause::TooLate, false) => Some(
+            "too_late: pause was refused, as the target may serve already, or all is being undone".to_owned(),
+        ),
         _ => None,
     });
     let unclean = relocation.moving().filter_map(|(component, _)| unclean_stop(relocation, component));

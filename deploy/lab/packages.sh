@@ -17,14 +17,20 @@ PACKAGES_BENCH=(
     netcat-openbsd zstd iproute2 procps util-linux python3
 )
 
+# In which the dashboard is tested. Node.js and npm may be there from elsewhere, and Debian's would be in their way.
+PACKAGES_BROWSER=(chromium)
+command -v node >/dev/null || PACKAGES_BROWSER+=(nodejs)
+command -v npm >/dev/null || PACKAGES_BROWSER+=(npm)
+
 packages() {
     local wanted missing=()
     case $1 in
+        browser) wanted=("${PACKAGES_BROWSER[@]}") ;;
         build) wanted=("${PACKAGES_BUILD[@]}") ;;
         lab) wanted=("${PACKAGES_LAB[@]}") ;;
         bench) wanted=("${PACKAGES_BUILD[@]}" "${PACKAGES_BENCH[@]}") ;;
         all) wanted=("${PACKAGES_BUILD[@]}" "${PACKAGES_LAB[@]}") ;;
-        *) die "'$1' is not a set of packages" "expected build, lab, bench or nothing" "deploy/lab/lab packages [build|lab|bench]" ;;
+        *) die "'$1' is not a set of packages" "expected build, lab, bench, browser or nothing" "deploy/lab/lab packages [build|lab|bench|browser]" ;;
     esac
     policy_withdraw
     mapfile -t missing < <(packages_missing "${wanted[@]}")

@@ -95,6 +95,10 @@ async function loggedIn() {
         await shoot(page, `login-${viewport.width}`);
       }
       await field.fill('fct_wrong');
+      // The page draws itself anew meanwhile, and must leave who types alone.
+      await page.waitForTimeout(3_000);
+      assert.equal(await field.inputValue(), 'fct_wrong');
+      assert.equal(await page.evaluate(() => document.activeElement.id), 'token');
       await page.keyboard.press('Enter');
       await expectText(page.getByRole('alert'), [/not known/, /fluidcloud token create/]);
       await accessible(page, 'a refused login');

@@ -28,6 +28,7 @@ const STATUS_EVERY: Duration = Duration::from_millis(700);
 #[derive(Debug)]
 pub struct Stack {
     dir: TempDir,
+    port: u16,
     daemons: BTreeMap<String, Child>,
 }
 
@@ -75,7 +76,7 @@ impl Stack {
             config.push_str(&format!("bus: {{amqp: {{url: \"{url}\"}}}}\n"));
         }
         fs::write(dir.path().join("fluidcloud.yaml"), config).expect("a writable directory");
-        Self { dir, daemons: BTreeMap::new() }
+        Self { dir, port, daemons: BTreeMap::new() }
     }
 
     /// Starts a daemon, or starts it again.
@@ -163,6 +164,11 @@ impl Stack {
             let phase = status["phase"].as_str()?;
             matches!(phase, "Succeeded" | "Failed" | "RolledBack" | "Canceled" | "Stuck").then_some(status)
         })
+    }
+
+    /// Where its API is.
+    pub fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
     }
 
     pub fn dir(&self) -> PathBuf {

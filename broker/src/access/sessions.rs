@@ -37,7 +37,8 @@ impl Sessions {
     pub fn caller(&self, id: &str, now: Instant) -> Option<Caller> {
         let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
         let (since, caller) = open.get(id)?;
-        (now.duration_since(*since) < SESSION_LASTS).then(|| caller.clone())
+        let session = Some(id.into());
+        (now.duration_since(*since) < SESSION_LASTS).then(|| Caller { session, ..caller.clone() })
     }
 
     pub fn end(&self, id: &str) {
@@ -53,11 +54,12 @@ mod tests {
     #[test]
     fn a_session_ends_by_its_time_or_when_it_is_ended() {
         let (sessions, start) = (Sessions::default(), Instant::now());
-        let caller = Caller { name: "ops".into(), role: Role::Viewer };
+        let caller = Caller::by_token("ops", Role::Viewer, "");
         let first = sessions.begin(caller.clone(), start);
         let second = sessions.begin(caller.clone(), start);
         assert_ne!(first, second);
-        assert_eq!(sessions.caller(&first, start + SESSION_LASTS - Duration::from_secs(1)), Some(caller));
+        let known = sessions.caller(&first, start + SESSION_LASTS - Duration::from_secs(1));
+        assert_eq!(known.map(|known| known.name), Some(caller.name));
         assert_eq!(sessions.caller(&first, start + SESSION_LASTS), None);
         sessions.end(&second);
         assert_eq!(sessions.caller(&second, start), None);
@@ -66,7 +68,7 @@ mod tests {
     #[test]
     fn they_are_bounded() {
         let (sessions, start) = (Sessions::default(), Instant::now());
-        let caller = Caller { name: "ops".into(), role: Role::Viewer };
+        let caller = Caller::by_token("ops", Role::Viewer, "");
         let first = sessions.begin(caller.clone(), start);
         for n in 1..=SESSIONS_MAX as u64 {
             sessions.begin(caller.clone(), start + Duration::from_millis(n));

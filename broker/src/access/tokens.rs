@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, fchown};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
@@ -161,15 +161,13 @@ impl Tokens {
         let hash = hash(token);
         self.with_known(|entries| {
             let entry = entries.iter().find(|entry| entry.sha256 == hash && !entry.is_over(now))?;
-            Some(Caller { name: entry.name.as_str().into(), role: entry.role })
+            Some(Caller::by_token(&entry.name, entry.role, &entry.sha256))
         })
     }
 
     pub(super) fn still(&self, caller: &Caller, now: OffsetDateTime) -> Result<bool, Error> {
         self.with_known(|entries| {
-            entries
-                .iter()
-                .any(|entry| *entry.name == *caller.name && entry.role == caller.role && !entry.is_over(now))
+            entries.iter().any(|entry| *entry.sha256 == *caller.sha256 && !entry.is_over(now))
         })
     }
 
@@ -215,7 +213,9 @@ impl Tokens {
         let written = private(&new).and_then(|mut file| {
             file.write_all(&text)?;
             file.sync_all()?;
-            fs::rename(&new, &self.path)
+            fs::rename(&new, &self.path)?;
+            // Also after a power cut, what was revoked is revoked.
+            File::open(self.path.parent().unwrap_or(Path::new("/")))?.sync_all()
         });
         written.map_err(cannot)?;
         Ok(done)
@@ -265,8 +265,14 @@ fn beside(path: &Path, ending: &str) -> PathBuf {
     name.into()
 }
 
+/// Of the directory's owner, for whom it may be made by root.
 fn private(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let owner = fs::metadata(path.parent().unwrap_or(Path::new("/")))?;
+    if file.metadata()?.uid() != owner.uid() {
+        fchown(&file, Some(owner.uid()), Some(owner.gid()))?;
+    }
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -304,8 +310,10 @@ mod tests {
         let caller = seen.caller(secret.reveal(), now()).unwrap().unwrap();
         assert!(seen.still(&caller, now()).unwrap());
         made.revoke("ops").unwrap();
+        made.make("ops", Role::Viewer, None).unwrap();
         assert_eq!(seen.caller(secret.reveal(), now()).unwrap(), None);
         assert!(!seen.still(&caller, now()).unwrap());
+        made.revoke("ops").unwrap();
         assert!(matches!(made.revoke("ops"), Err(Error::Unknown(_))));
     }
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
@@ -13,10 +14,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::{Receiver, error::RecvError};
-use tokio_util::sync::CancellationToken;
+use tokio::time::Instant;
 
 use super::Api;
 use super::problem::Problem;
+use crate::access::Caller;
 
 /// Event streams open at the same time; fewer than connections, so that they never take all of them.
 pub const STREAMS_MAX: usize = 32;
@@ -46,6 +48,7 @@ enum Form {
 
 pub async fn events(
     State(api): State<Api>,
+    Extension(caller): Extension<Caller>,
     wanted: Result<Query<Wanted>, axum::extract::rejection::QueryRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -68,7 +71,7 @@ pub async fn events(
     let first = stream::iter(kept).map(move |line| form.notice(&line));
     let body = if wanted.follow {
         Body::from_stream(
-            first.chain(follow(live, form, permit, api.shutdown.clone())).map(Ok::<_, std::io::Error>),
+            first.chain(follow(live, form, permit, api.clone(), caller)).map(Ok::<_, std::io::Error>),
         )
     } else {
         Body::from_stream(first.map(Ok::<_, std::io::Error>))
@@ -81,11 +84,19 @@ fn follow(
     live: Receiver<Arc<str>>,
     form: Form,
     permit: OwnedSemaphorePermit,
-    shutdown: CancellationToken,
+    api: Api,
+    caller: Caller,
 ) -> impl Stream<Item = String> {
-    stream::unfold((live, permit), move |(mut live, permit)| {
-        let shutdown = shutdown.clone();
+    stream::unfold((live, permit, Instant::now()), move |(mut live, permit, mut asked)| {
+        let (shutdown, api, caller) = (api.shutdown.clone(), api.clone(), caller.clone());
         async move {
+            // Tokens are revoked and sessions end while streams last.
+            if asked.elapsed() >= SIGN_OF_LIFE_EVERY {
+                if !api.still(&caller) {
+                    return None;
+                }
+                asked = Instant::now();
+            }
             let heard = tokio::select! {
                 heard = tokio::time::timeout(SIGN_OF_LIFE_EVERY, live.recv()) => heard,
                 () = shutdown.cancelled() => return None,
@@ -95,7 +106,7 @@ fn follow(
                 Ok(Err(RecvError::Lagged(_))) | Err(_) => form.sign_of_life(),
                 Ok(Err(RecvError::Closed)) => return None,
             };
-            Some((said, (live, permit)))
+            Some((said, (live, permit, asked)))
         }
     })
 }

@@ -34,7 +34,13 @@ pub(super) async fn gate(State(gate): State<Gate>, mut request: Request, next: N
             }
             written_down(&gate.api, &caller, request, next).await
         }
-        Err(problem) => problem.into_response(),
+        Err(problem) => {
+            if !is_look(request.method()) {
+                let (method, path) = (request.method(), request.uri().path());
+                tracing::warn!(%method, path, "a call was refused");
+            }
+            problem.into_response()
+        }
     }
 }
 
@@ -139,6 +145,15 @@ async fn note(api: &Api, line: AuditLine) -> Result<(), Problem> {
         "make room on the broker's disk, and send it again",
     );
     Err(Problem::new(StatusCode::SERVICE_UNAVAILABLE, failure))
+}
+
+impl Api {
+    /// Whether who was let in would be let in again.
+    pub(super) fn still(&self, caller: &Caller) -> bool {
+        let session = caller.session.as_deref();
+        let lasts = session.is_none_or(|id| self.sessions.caller(id, Instant::now()).is_some());
+        lasts && self.parts.access.still(caller).unwrap_or(false)
+    }
 }
 
 impl Access {

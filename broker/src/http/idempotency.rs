@@ -109,7 +109,7 @@ mod tests {
     fn key(name: &str, key: &str) -> Key {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, key.parse().unwrap());
-        Key::of(&headers, &Caller { name: name.into(), role: Role::Operator }).unwrap().unwrap()
+        Key::of(&headers, &Caller::by_token(name, Role::Operator, "")).unwrap().unwrap()
     }
 
     #[test]

@@ -10,7 +10,7 @@ use fluidcloud_proto::command::Control;
 use fluidcloud_proto::failure::{Code, Failure};
 use fluidcloud_proto::ids::RelocationId;
 use fluidcloud_proto::plan::StepId;
-use fluidcloud_proto::status::{Phase, RelocationStatus, StepState};
+use fluidcloud_proto::status::{Phase, RelocationStatus, StepState, StepStatus};
 
 use super::Api;
 use super::problem::Problem;
@@ -57,6 +57,19 @@ pub async fn pause(State(api): State<Api>, Path(id): Path<String>) -> Result<Res
     open(&status, "only one that goes forward is paused; an undo is not held up")?;
     if is_committed(&status) {
         return Err(past_no_return(&status, "let it end: the service has moved"));
+    }
+    let may_run =
+        |step: &StepStatus| matches!(step.id, StepId::Verify(_)) && step.state != StepState::Waiting;
+    if status.steps.iter().any(may_run) {
+        let failure = Failure::never(
+            Code::PastNoReturn,
+            format!(
+                "the target of relocation {} may serve already, and what it is given must not be lost",
+                status.id
+            ),
+            "let it end, or cancel it",
+        );
+        return Err(Problem::new(StatusCode::CONFLICT, failure));
     }
     order(&api, status.id, &Control::Pause { relocation: status.id }).await
 }

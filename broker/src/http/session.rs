@@ -3,6 +3,7 @@
 use axum::Extension;
 use axum::Json;
 use axum::extract::State;
+use axum::extract::rejection::JsonRejection;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -42,7 +43,13 @@ pub async fn who(State(api): State<Api>, Extension(caller): Extension<Caller>) -
     Json(Who::is(&api, &caller))
 }
 
-pub async fn begin(State(api): State<Api>, Json(login): Json<Login>) -> Result<Response, Problem> {
+pub async fn begin(
+    State(api): State<Api>,
+    login: Result<Json<Login>, JsonRejection>,
+) -> Result<Response, Problem> {
+    let Json(login) = login.map_err(|error| {
+        Problem::of(StatusCode::BAD_REQUEST, error.body_text(), "send {\"token\": \"…\"} as application/json")
+    })?;
     let caller = api.parts.access.of_token(login.token.trim()).map_err(|error| broken(&error))?;
     let Some(caller) = caller else {
         tracing::warn!("a login with a token that is not known");

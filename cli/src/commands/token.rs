@@ -15,8 +15,16 @@ pub fn run(config: &Config, args: &TokenArgs) -> Result<(), Fault> {
     let fault = |error| Fault::from_error(Exit::Usage, &error);
     match &args.command {
         TokenCommand::Create { name, role, expires } => {
-            tokens::make_state(config)?;
-            let expires_at = expires.map(|after| OffsetDateTime::now_utc() + after);
+            let end = |after| {
+                let after = time::Duration::try_from(after).ok()?;
+                OffsetDateTime::now_utc().checked_add(after)
+            };
+            let expires_at = match expires {
+                Some(after) => Some(end(*after).ok_or_else(|| {
+                    Fault::usage("--expires is beyond all calendars", "use less, such as 90d")
+                })?),
+                None => None,
+            };
             let secret = tokens.make(name, *role, expires_at).map_err(fault)?;
             output::line(secret.reveal())
         }

@@ -108,6 +108,12 @@ fn too_late(order: &Fact, state: &Relocation) -> Option<Failure> {
             let message = format!("relocation {id} is committed and is not paused any more");
             Some(Failure::never(Code::PastNoReturn, message, "let it end: the service has moved"))
         }
+        (Fact::PauseAsked { .. }, Stage::Forward { .. }) if state.may_a_target_run() => {
+            let message = format!(
+                "the target of relocation {id} may run already, and what it is given must not be lost"
+            );
+            Some(Failure::never(Code::PastNoReturn, message, "let it end, or cancel it"))
+        }
         (Fact::PauseAsked { .. }, Stage::Undoing { .. } | Stage::Stuck { .. }) => {
             let message = format!("relocation {id} is being undone, which is not paused");
             Some(Failure::never(Code::InvalidRequest, message, "let it end: the source runs again then"))

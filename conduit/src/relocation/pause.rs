@@ -21,7 +21,7 @@ pub enum Pause {
     NotAsked,
     /// It is paused.
     Asked,
-    /// Asked past the point of no return or while it was undone, and refused.
+    /// Asked when a target ran, past the point of no return, or while it was undone, and refused.
     TooLate,
 }
 
@@ -38,7 +38,12 @@ impl Relocation {
     /// Everything that can be done before the first source stops is done.
     pub fn is_at_cutover(&self) -> bool {
         let mut freezes = self.steps.iter().filter(|step| is_freeze(&step.id));
-        freezes.any(|step| step.begun() || self.is_ready(&step.after))
+        freezes.any(|step| {
+            // What the service answers is looked at right before it stops, so after the approval.
+            let after: Vec<StepId> =
+                step.after.iter().filter(|before| !is_observe(before)).cloned().collect();
+            step.begun() || self.is_ready(&after)
+        })
     }
 
     /// Nothing else is left to do before somebody approves.
@@ -72,7 +77,7 @@ impl Relocation {
             return Err(format!("it was asked before or has ended: {:?}", self.pause));
         }
         self.know(order);
-        if !self.is_before_commit() {
+        if !self.is_before_commit() || self.may_a_target_run() {
             self.pause = Pause::TooLate;
             return Ok(());
         }
@@ -114,7 +119,12 @@ impl Relocation {
 
     /// The step may not be issued although it is ready.
     pub(super) fn is_held(&self, step: &StepId) -> bool {
-        self.is_paused() || (is_freeze(step) && self.needs_approval())
+        self.is_paused() || ((is_freeze(step) || is_observe(step)) && self.needs_approval())
+    }
+
+    /// What it is given from then on would be lost in an undo, so nothing keeps it from being committed.
+    pub fn may_a_target_run(&self) -> bool {
+        self.steps.iter().any(|step| matches!(step.id, StepId::Verify(_)) && step.begun())
     }
 
     fn is_before_commit(&self) -> bool {
@@ -131,6 +141,10 @@ impl Relocation {
         }
         self.orders.push(order);
     }
+}
+
+fn is_observe(step: &StepId) -> bool {
+    matches!(step, StepId::Observe(_))
 }
 
 fn is_freeze(step: &StepId) -> bool {

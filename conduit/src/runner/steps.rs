@@ -43,7 +43,9 @@ impl Scene<'_> {
             Power::Running if !self.relocation.ran_before(component) => {
                 return Err(self.started_meanwhile(component));
             }
-            Power::Running | Power::Stopped => (),
+            // Not stopped only to be started again.
+            Power::Running => self.is_what_was_inspected(component).await?,
+            Power::Stopped => (),
             Power::Other => return Err(self.neither(component)),
         }
         // First the mark: whatever happens to its host from now on, it does not start by itself.
