@@ -107,7 +107,7 @@ fn an_api_that_other_hosts_can_reach_is_refused() {
     let lone = Lone::new(&format!("http: {{listen: '0.0.0.0:0'}}\nstate: s\n{}", harness::PROVIDERS));
     let told = lone.run(&["up"]);
     assert_eq!(exit(&told), 2);
-    insta::assert_snapshot!(lone.error(&told), @"error: http.listen is 0.0.0.0:0, which other hosts can reach, and this release has no tokens: listen on 127.0.0.1 or [::1], and reach it from elsewhere through `ssh -L`");
+    insta::assert_snapshot!(lone.error(&told), @"error: http.listen is 0.0.0.0:0, which other hosts can reach, and tokens would cross the network readable: add `http.tls` with a certificate and its key, or listen on 127.0.0.1 or [::1] and reach it from elsewhere through `ssh -L`");
 }
 
 #[test]

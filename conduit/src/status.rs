@@ -72,7 +72,9 @@ pub fn phase(relocation: &Relocation) -> Phase {
                 .map_or(Phase::Verifying, |(_, phase)| phase);
             let asked = relocation.request.cutover == Cutover::Manual;
             match phase {
-                Phase::InitialSync if asked && relocation.is_at_cutover() => Phase::FinalSync,
+                Phase::Planned | Phase::InitialSync if asked && relocation.is_at_cutover() => {
+                    Phase::FinalSync
+                }
                 phase => phase,
             }
         }
