@@ -14,6 +14,7 @@ END
 config_provider() {
     local cloud=$1 shape=$2 host
     host=$(host_of "$cloud")
+    # What the lab has seen boot: after each reset it would be found out anew, which takes a minute where KVM only seems to work.
     cat <<END
   - id: cloud-$cloud
     driver: libvirt
@@ -22,5 +23,6 @@ config_provider() {
     pool: default
     network: default
     shape: $shape
+    accel: $(accel)
 END
 }
