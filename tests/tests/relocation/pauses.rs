@@ -42,7 +42,12 @@ fn a_copy_that_is_paused_in_its_middle_rests_and_sends_nothing_again_that_was_du
     let source_digest = lab.content("a", "/var/lib/libvirt/images/data.qcow2", "qcow2");
     let (stack, id) = paused_in_mid_copy(&lab);
     let steps = |status: &Value| status["steps"].clone();
-    let at_rest = stack.status(&id).expect("a status");
+    // The worker has still to say that it has stopped.
+    let at_rest = wait::until("its copy is at rest", RESTS_WITHIN, || {
+        let status = stack.status(&id)?;
+        let runs = status["steps"].as_array()?.iter().any(|step| step["state"] == "running");
+        (!runs).then_some(status)
+    });
     assert!(has(&at_rest, "paused") && at_rest["eta_seconds"].is_null(), "{at_rest:#}");
     std::thread::sleep(A_WHILE);
     let later = stack.status(&id).expect("a status");
@@ -55,7 +60,8 @@ fn a_copy_that_is_paused_in_its_middle_rests_and_sends_nothing_again_that_was_du
     assert_eq!(status["phase"], "Succeeded", "{status:#}");
     let transfer = &status["report"]["transfers"][0];
     let (wire, bytes) = (transfer["bytes_on_wire"].as_u64().expect("a number"), DATA_MIB << 20);
-    assert!(wire >= bytes, "{wire} bytes cannot hold {bytes} that do not compress");
+    // A worker tells once a second: what it moved between its last word and its end is missing in the sum.
+    assert!(wire + SLOW_BYTES_PER_SEC >= bytes, "{wire} bytes cannot hold {bytes} that do not compress");
     assert!(wire < bytes + RESENT_MAX, "{wire} bytes crossed for {bytes}: durable bytes were sent again");
     println!("{DATA_MIB} MiB of data, {:.1} MiB on the wire", wire as f64 / 1048576.0);
     one_runs_and_is_whole(&lab, &id, &source_digest);
