@@ -15,8 +15,9 @@ use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 
 use super::Api;
-use super::pages::{Page, Paging, page};
+use super::pages::{Page, Paging, newest_first, page};
 use super::problem::Problem;
+use super::relocations::is_at;
 use crate::audit::AuditLine;
 
 pub type Asked<T> = Result<Query<T>, axum::extract::rejection::QueryRejection>;
@@ -82,7 +83,7 @@ pub async fn transfers(
     let relocations = api.parts.view().relocations();
     let mut all = Vec::new();
     for one in relocations {
-        let at = |provider: &ProviderId| one.source == *provider || one.target.as_ref() == Some(provider);
+        let at = |provider| is_at(&one, provider);
         let fits = query.relocation.is_none_or(|id| id == one.id) && query.provider.as_ref().is_none_or(at);
         for status in one.transfers.iter().filter(|_| fits) {
             let state = serde_json::to_value(status.state).unwrap_or_default();
@@ -212,12 +213,8 @@ pub async fn audit(
     let Some(audit) = &api.parts.audit else { return page(Vec::new(), &Paging::default()).map(Json) };
     let mut lines = audit.recent();
     lines.retain(|line| query.who.as_ref().is_none_or(|who| *who == line.who));
-    let newest_first = |line: &AuditLine| {
-        let nanos = u128::try_from(line.at.unix_timestamp_nanos()).unwrap_or(0);
-        format!("{:039} {} {}", u128::MAX - nanos, line.call, line.outcome.is_none())
-    };
-    page(lines.into_iter().map(|line| (newest_first(&line), line)).collect(), &query.paging.paging()?)
-        .map(Json)
+    let key = |line: &AuditLine| newest_first(line.at, &format!("{} {}", line.call, line.outcome.is_none()));
+    page(lines.into_iter().map(|line| (key(&line), line)).collect(), &query.paging.paging()?).map(Json)
 }
 
 impl Api {

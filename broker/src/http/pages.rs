@@ -3,6 +3,7 @@
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use time::OffsetDateTime;
 
 use super::problem::Problem;
 
@@ -27,6 +28,12 @@ pub struct Paging {
     /// `next` of the page before.
     #[serde(default)]
     pub cursor: Option<String>,
+}
+
+/// A key by which the latest comes first; `rest` tells apart what is of the same moment.
+pub fn newest_first(at: OffsetDateTime, rest: &str) -> String {
+    let nanos = u128::try_from(at.unix_timestamp_nanos()).unwrap_or(0);
+    format!("{:039} {rest}", u128::MAX - nanos)
 }
 
 /// The page of `all`, each with its key. Keys are unique.

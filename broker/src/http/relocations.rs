@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use super::Api;
 use super::idempotency::Key;
 use super::lists::{Asked, Flat, asked};
-use super::pages::{Page, page};
+use super::pages::{Page, newest_first, page};
 use super::problem::Problem;
 use crate::access::Caller;
 use crate::keys::told;
@@ -67,23 +67,22 @@ pub async fn list(
             return Err(Problem::of(StatusCode::BAD_REQUEST, detail, "use active=true or active=false"));
         }
     };
-    let at = |one: &RelocationStatus, provider: &ProviderId| {
-        one.source == *provider || one.target.as_ref() == Some(provider)
-    };
     let mut all = api.parts.view().relocations();
     all.retain(|one| {
         phases.as_ref().is_none_or(|phases| phases.contains(&one.phase))
             && query.service.as_ref().is_none_or(|service| one.service.as_str() == service)
-            && query.provider.as_ref().is_none_or(|provider| at(one, provider))
+            && query.provider.as_ref().is_none_or(|provider| is_at(one, provider))
             && active.is_none_or(|active| active != one.phase.is_final())
     });
-    let newest_first = |one: &RelocationStatus| {
-        let nanos = u128::try_from(one.created_at.unix_timestamp_nanos()).unwrap_or(0);
-        format!("{:039} {}", u128::MAX - nanos, one.id)
-    };
-    let page = page(all.into_iter().map(|one| (newest_first(&one), one)).collect(), &query.paging.paging()?)?;
+    let keyed = all.into_iter().map(|one| (newest_first(one.created_at, &one.id.to_string()), one));
+    let page = page(keyed.collect(), &query.paging.paging()?)?;
     let items = page.items.into_iter().map(|status| told(status, &*api.parts.keys)).collect();
     Ok(Json(Page { items, next: page.next }))
+}
+
+/// At either end.
+pub(super) fn is_at(one: &RelocationStatus, provider: &ProviderId) -> bool {
+    one.source == *provider || one.target.as_ref() == Some(provider)
 }
 
 fn phases(text: &str) -> Result<Vec<Phase>, Problem> {
